@@ -1,0 +1,76 @@
+"""The control schema ``crossfade``, on both sides: creating it, and refusing one that a newer version wrote."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from crossfade.connect import Connection, scalar
+from crossfade.errors import PreconditionError
+from crossfade.queries import named_queries
+from crossfade.routers.base import Side
+
+VERSION = 1  #: of the tables; raised with every change to them
+
+_DDL = named_queries(__file__)
+
+
+class NewerJournal(PreconditionError):
+    """The control schema was written by a newer version of Crossfade."""
+
+    def __init__(self, *, seen: int) -> None:
+        super().__init__(
+            f"the schema crossfade in this database has version {seen}, this program knows {VERSION}. "
+            "Nothing was changed. Use the newer version of Crossfade that made it"
+        )
+
+
+def version(conn: Connection) -> int:
+    """The version of the control schema in this database; 0 where there is none."""
+    if scalar(conn, "SELECT to_regclass('crossfade.version')") is None:
+        return 0
+    return int(scalar(conn, "SELECT version FROM crossfade.version") or 0)
+
+
+def check(conn: Connection) -> None:
+    """Raise `NewerJournal` where this program is too old for the control schema that is there."""
+    if (seen := version(conn)) > VERSION:
+        raise NewerJournal(seen=seen)
+
+
+def install(conn: Connection, side: Side) -> None:
+    """Create the control schema of that side, all or nothing; nothing to do where it is there. Raises `NewerJournal`."""
+    check(conn)
+    if version(conn) == VERSION:
+        return
+    with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade.control'))")
+        if version(conn) == VERSION:
+            return
+        conn.execute("CREATE SCHEMA IF NOT EXISTS crossfade")
+        conn.execute("CREATE TABLE crossfade.version (version integer NOT NULL)")
+        conn.execute("INSERT INTO crossfade.version VALUES (%s)", [VERSION])
+        conn.execute(_DDL["both"])
+        if side is Side.TARGET:
+            conn.execute(_DDL["target"])
+
+
+def add_stream(conn: Connection, stream: str) -> None:
+    """Give a stream its own, empty partition of the watermark table, so that its publication can name it alone."""
+    leaf = sql.Identifier("crossfade", watermark_table(stream))
+    with conn.transaction():
+        conn.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF crossfade.watermark FOR VALUES IN ({})").format(
+                leaf, sql.Literal(stream)
+            )
+        )
+        conn.execute(sql.SQL("TRUNCATE {}").format(leaf))
+
+
+def drop_stream(conn: Connection, stream: str) -> None:
+    """Remove a stream's partition of the watermark table, where it is there."""
+    conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier("crossfade", watermark_table(stream))))
+
+
+def watermark_table(stream: str) -> str:
+    """Name of the partition of ``crossfade.watermark`` that belongs to a stream."""
+    return f"watermark_{stream}"

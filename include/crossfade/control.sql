@@ -1,0 +1,100 @@
+-- both: what either side carries: who decides, who is fenced, and the tokens that prove zero lag
+CREATE TABLE crossfade.attempt (
+    id uuid PRIMARY KEY,
+    plan text NOT NULL,
+    direction text NOT NULL CHECK (direction IN ('forward', 'back')),
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decision text CHECK (decision IN ('commit', 'abort')),
+    decided_at timestamptz,
+    finished_at timestamptz
+);
+COMMENT ON TABLE crossfade.attempt IS 'One cutover. Its decision, taken once by compare-and-set on the old side, makes it final.';
+CREATE TABLE crossfade.fence (
+    database name PRIMARY KEY,
+    plan text NOT NULL,
+    may_connect jsonb NOT NULL,
+    fenced_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE crossfade.fence IS 'Who could connect before applications were kept off: the first value seen, restored when the fence is lifted.';
+CREATE TABLE crossfade.watermark (
+    stream text PRIMARY KEY,
+    token bigint NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) PARTITION BY LIST (stream);
+COMMENT ON TABLE crossfade.watermark IS 'A token per stream, written on one side and awaited on the other. One partition a stream.';
+
+-- target: what only the target carries: the migration, its steps and what was seen
+CREATE TABLE crossfade.migration (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    plan text NOT NULL,
+    hash text NOT NULL,
+    document jsonb NOT NULL,
+    state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'cutting over', 'cut over', 'abandoned')),
+    archive bytea,
+    stamp text,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON COLUMN crossfade.migration.archive IS 'pg_dump archive of the source''s schema, without rows';
+COMMENT ON COLUMN crossfade.migration.stamp IS 'Hash of the source''s definitions when the archive was made';
+CREATE UNIQUE INDEX one_migration_a_plan ON crossfade.migration (plan) WHERE state <> 'abandoned';
+CREATE TABLE crossfade.step (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    attempt_id uuid,
+    ordinal integer NOT NULL DEFAULT 0,
+    name text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ms double precision,
+    outcome text NOT NULL DEFAULT 'running',
+    detail text NOT NULL DEFAULT ''
+);
+COMMENT ON COLUMN crossfade.step.outcome IS 'running, done, failed or undone';
+CREATE TABLE crossfade.part (
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    wave integer NOT NULL,
+    table_name text NOT NULL,
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copying', 'indexing', 'streaming')),
+    rows bigint NOT NULL DEFAULT 0,
+    bytes bigint NOT NULL DEFAULT 0,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (migration_id, table_name)
+);
+CREATE TABLE crossfade.lag_sample (
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    bytes bigint NOT NULL,
+    seconds double precision,
+    method text NOT NULL
+);
+CREATE TABLE crossfade.validation (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    run_id text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz,
+    equal boolean
+);
+CREATE TABLE crossfade.table_check (
+    validation_id uuid NOT NULL REFERENCES crossfade.validation,
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    run_id text NOT NULL,
+    table_name text NOT NULL,
+    source_rows bigint NOT NULL,
+    target_rows bigint NOT NULL,
+    equal boolean NOT NULL,
+    detail text NOT NULL DEFAULT '',
+    ms double precision NOT NULL,
+    checked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (validation_id, table_name)
+);
+CREATE TABLE crossfade.approval (
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    run_id text NOT NULL,
+    approver text NOT NULL,
+    approved_at timestamptz NOT NULL,
+    plan_hash text NOT NULL,
+    validation_id uuid NOT NULL REFERENCES crossfade.validation,
+    PRIMARY KEY (migration_id, run_id, approved_at)
+);

@@ -1,0 +1,1 @@
+"""What carries rows from one side to the other: the contract in `base`, one package an engine."""

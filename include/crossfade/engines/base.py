@@ -1,0 +1,67 @@
+"""The contract of an engine, and what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableProgress:
+    """How far one table is."""
+
+    table: str
+    wave: int
+    state: Literal["waiting", "copying", "indexing", "streaming"]
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far the initial copy is."""
+
+    tables: tuple[TableProgress, ...]
+    part: float  #: 0 … 1 of the bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lag:
+    """How far the target is behind the source, and how that was found out."""
+
+    bytes: int  #: WAL between the source's insert position and the last confirmed flush, of the slowest stream
+    seconds: float | None  #: age of the last watermark seen on the target; None before the first
+    method: Literal["slot", "watermark", "cloudwatch"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drained:
+    """The proof that nothing committed on the source before is missing on the target."""
+
+    lsn: str  #: the source's insert position after the last possible write
+    seconds: float
+
+
+class Engine(Protocol):
+    """Carries a plan's rows from one side to the other and keeps them current."""
+
+    def start(self) -> None:
+        """Create what it needs; safe to call again."""
+
+    def progress(self) -> Progress:
+        """Per table: state, rows, bytes; and the part of the whole."""
+
+    def lag(self) -> Lag:
+        """Bytes and seconds behind, and how it was measured."""
+
+    def drain(self, deadline: float) -> Drained:
+        """The engine's own proof that nothing is under way, by a `time.monotonic()` deadline."""
+
+    def stop(self) -> None:
+        """Returns when nothing can be applied any more."""
+
+    def resume(self) -> None:
+        """Undo of stop, before any reverse traffic."""
+
+    def drop(self) -> None:
+        """Leave nothing behind on either side."""

@@ -1,0 +1,299 @@
+"""The journal on the target: what was done, when, by whom it was approved, and what was seen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from crossfade import control
+from crossfade.connect import Connection, scalar
+from crossfade.engines.base import Lag
+from crossfade.errors import NotOursToWrite, PreconditionError
+from crossfade.plan import Plan, parse_plan
+from crossfade.routers.base import Side
+
+
+class State(StrEnum):
+    """Where a migration is."""
+
+    ACTIVE = "active"  #: the target is ours to write to
+    CUTTING_OVER = "cutting over"  #: a cutover is under way
+    CUT_OVER = "cut over"  #: the target serves
+    ABANDONED = "abandoned"  #: given up; its streams are gone
+
+
+class NoMigration(PreconditionError):
+    """The journal knows no migration of that plan."""
+
+    def __init__(self, *, plan: str) -> None:
+        super().__init__(
+            f"the target's journal knows no migration of the plan {plan!r}. "
+            f"Run the task prepare of {plan}.migrate first; nothing was changed"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MigrationRecord:
+    """One migration as the journal holds it."""
+
+    id: UUID
+    state: State
+    plan: Plan
+    archive: bytes | None
+    stamp: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Approval:
+    """A recorded yes of a person."""
+
+    approver: str
+    approved_at: datetime
+    plan_hash: str
+    validation_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationRecord:
+    """The outcome of one validation."""
+
+    id: UUID
+    run_id: str
+    equal: bool | None  #: None while it is under way or after it was killed
+    age: timedelta | None
+
+
+class Journal:
+    """The tables of ``crossfade`` that only the target has. The only writer of them."""
+
+    def __init__(self, conn: Connection) -> None:
+        self.conn = conn
+
+    # --- migrations -----------------------------------------------------------------------------------------------
+
+    def find(self, plan: str) -> MigrationRecord | None:
+        """The migration of that plan that was not abandoned; None where there is none. Raises `NewerJournal`."""
+        control.check(self.conn)
+        if control.version(self.conn) == 0:
+            return None
+        row = self.conn.execute(
+            "SELECT id, state, document, archive, stamp FROM crossfade.migration WHERE plan = %s AND state <> 'abandoned'",
+            [plan],
+        ).fetchone()
+        if row is None:
+            return None
+        return MigrationRecord(
+            id=row["id"],
+            state=State(row["state"]),
+            plan=parse_plan(row["document"], name=plan, file=f"{plan} as pinned in the journal"),
+            archive=row["archive"],
+            stamp=row["stamp"],
+        )
+
+    def get(self, plan: str) -> MigrationRecord:
+        """The migration of that plan. Raises `NoMigration`."""
+        found = self.find(plan)
+        if found is None:
+            raise NoMigration(plan=plan)
+        return found
+
+    def writable(self, plan: str, task: str) -> MigrationRecord:
+        """The migration, if its target is still ours to write to. Raises `NotOursToWrite`, `NoMigration`."""
+        found = self.get(plan)
+        if found.state is not State.ACTIVE:
+            raise NotOursToWrite(plan=plan, state=found.state, task=task)
+        return found
+
+    def pin(self, plan: Plan) -> MigrationRecord:
+        """Record the plan as the one that runs: a new migration, or the active one with the plan as it is now."""
+        self.conn.execute(
+            """
+            INSERT INTO crossfade.migration (plan, hash, document) VALUES (%s, %s, %s)
+            ON CONFLICT (plan) WHERE state <> 'abandoned'
+            DO UPDATE SET hash = excluded.hash, document = excluded.document, changed_at = clock_timestamp()
+            WHERE migration.hash <> excluded.hash""",
+            [plan.name, plan.hash, Jsonb(json.loads(plan.to_json()))],
+        )
+        return self.get(plan.name)
+
+    def others_tables(self, plan: str) -> dict[str, str]:
+        """Tables of other plans' migrations into this target: name -> plan."""
+        rows = self.conn.execute(
+            """
+            SELECT p.table_name, m.plan FROM crossfade.part p JOIN crossfade.migration m ON m.id = p.migration_id
+            WHERE m.plan <> %s AND m.state <> 'abandoned'""",
+            [plan],
+        ).fetchall()
+        return {row["table_name"]: row["plan"] for row in rows}
+
+    def keep_archive(self, migration: UUID, archive: bytes, stamp: str) -> None:
+        """Keep the source's schema, and the stamp of the definitions it was taken from."""
+        self.conn.execute(
+            "UPDATE crossfade.migration SET archive = %s, stamp = %s WHERE id = %s", [archive, stamp, migration]
+        )
+
+    def set_state(self, migration: UUID, state: State) -> None:
+        """Enter where the migration is now."""
+        self.conn.execute(
+            "UPDATE crossfade.migration SET state = %s, changed_at = clock_timestamp() WHERE id = %s",
+            [state, migration],
+        )
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def step(self, migration: UUID, name: str, *, attempt: UUID | None = None, ordinal: int = 0) -> Iterator[None]:
+        """Enter a step before it runs, and its milliseconds and outcome afterwards."""
+        row = scalar(
+            self.conn,
+            "INSERT INTO crossfade.step (migration_id, attempt_id, ordinal, name) VALUES (%s, %s, %s, %s) RETURNING id",
+            [migration, attempt, ordinal, name],
+        )
+        start, outcome, detail = time.monotonic(), "done", ""
+        try:
+            yield
+        except BaseException as error:
+            outcome, detail = "failed", f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._end_step(row, (time.monotonic() - start) * 1000, outcome, detail)
+
+    def _end_step(self, row: int, ms: float, outcome: str, detail: str) -> None:
+        if self.conn.closed or self.conn.broken:
+            return  # the row says 'running' for ever, which is what is known of it
+        self.conn.execute(
+            "UPDATE crossfade.step SET ms = %s, outcome = %s, detail = %s WHERE id = %s", [ms, outcome, detail, row]
+        )
+
+    def mark(self, migration: UUID, name: str) -> None:
+        """Enter that something was done; in the caller's transaction, so that it is entered if and only if it was."""
+        self.conn.execute(
+            "INSERT INTO crossfade.step (migration_id, name, ms, outcome) VALUES (%s, %s, 0, 'done')", [migration, name]
+        )
+
+    def marked(self, migration: UUID, name: str) -> bool:
+        """Whether `mark` entered that name for this migration."""
+        query = "SELECT EXISTS (SELECT FROM crossfade.step WHERE migration_id = %s AND name = %s AND outcome = 'done')"
+        return bool(scalar(self.conn, query, [migration, name]))
+
+    # --- tables and lag -------------------------------------------------------------------------------------------
+
+    def assign(self, migration: UUID, waves: Sequence[Sequence[tuple[str, int]]]) -> None:
+        """Enter which table (name, bytes) belongs to which wave, counted from 1."""
+        rows = [(migration, n, name, size) for n, wave in enumerate(waves, 1) for name, size in wave]
+        with self.conn.transaction(), self.conn.cursor() as cur:
+            cur.execute("DELETE FROM crossfade.part WHERE migration_id = %s", [migration])
+            cur.executemany(
+                "INSERT INTO crossfade.part (migration_id, wave, table_name, bytes) VALUES (%s, %s, %s, %s)", rows
+            )
+
+    def waves(self, migration: UUID) -> dict[int, tuple[str, ...]]:
+        """Wave -> names of its tables."""
+        rows = self.conn.execute(
+            "SELECT wave, array_agg(table_name ORDER BY bytes DESC, table_name) AS tables FROM crossfade.part"
+            " WHERE migration_id = %s GROUP BY wave ORDER BY wave",
+            [migration],
+        ).fetchall()
+        return {row["wave"]: tuple(row["tables"]) for row in rows}
+
+    def parts(self, migration: UUID) -> list[dict[str, Any]]:
+        """Every table with wave, state, rows and bytes."""
+        return self.conn.execute(
+            "SELECT wave, table_name, state, rows, bytes FROM crossfade.part WHERE migration_id = %s"
+            " ORDER BY wave, bytes DESC, table_name",
+            [migration],
+        ).fetchall()
+
+    def set_part(self, migration: UUID, table: str, *, state: str, rows: int | None = None) -> None:
+        """Enter how far a table is."""
+        self.conn.execute(
+            "UPDATE crossfade.part SET state = %s, rows = COALESCE(%s, rows), changed_at = clock_timestamp()"
+            " WHERE migration_id = %s AND table_name = %s",
+            [state, rows, migration, table],
+        )
+
+    def sample(self, migration: UUID, lag: Lag) -> None:
+        """Enter a measured lag."""
+        self.conn.execute(
+            "INSERT INTO crossfade.lag_sample (migration_id, bytes, seconds, method) VALUES (%s, %s, %s, %s)",
+            [migration, lag.bytes, lag.seconds, lag.method],
+        )
+
+    # --- validation and approval ----------------------------------------------------------------------------------
+
+    def begin_validation(self, migration: UUID, run_id: str) -> UUID:
+        """Enter that a validation begins."""
+        query = "INSERT INTO crossfade.validation (migration_id, run_id) VALUES (%s, %s) RETURNING id"
+        return UUID(str(scalar(self.conn, query, [migration, run_id])))
+
+    def check_table(self, validation: UUID, *, table: str, rows: tuple[int, int], detail: str, ms: float) -> None:
+        """Enter a table's comparison: rows on source and target; no detail means equal."""
+        self.conn.execute(
+            """
+            INSERT INTO crossfade.table_check
+                (validation_id, migration_id, run_id, table_name, source_rows, target_rows, equal, detail, ms)
+            SELECT id, migration_id, run_id, %s, %s, %s, %s, %s, %s FROM crossfade.validation WHERE id = %s""",
+            [table, *rows, not detail, detail, ms, validation],
+        )
+
+    def end_validation(self, validation: UUID, *, equal: bool) -> None:
+        """Enter the verdict."""
+        self.conn.execute(
+            "UPDATE crossfade.validation SET finished_at = clock_timestamp(), equal = %s WHERE id = %s",
+            [equal, validation],
+        )
+
+    def last_validation(self, migration: UUID) -> ValidationRecord | None:
+        """The newest validation, whatever its outcome."""
+        row = self.conn.execute(
+            "SELECT id, run_id, equal, clock_timestamp() - finished_at AS age FROM crossfade.validation"
+            " WHERE migration_id = %s ORDER BY started_at DESC LIMIT 1",
+            [migration],
+        ).fetchone()
+        return None if row is None else ValidationRecord(**row)
+
+    def table_checks(self, validation: UUID) -> list[dict[str, Any]]:
+        """Every table's comparison: table_name, source_rows, target_rows, equal, detail, ms."""
+        return self.conn.execute(
+            "SELECT table_name, source_rows, target_rows, equal, detail, ms FROM crossfade.table_check"
+            " WHERE validation_id = %s ORDER BY equal, source_rows DESC, table_name",
+            [validation],
+        ).fetchall()
+
+    def approve(self, migration: UUID, *, run_id: str, approval: Approval) -> None:
+        """Record a person's yes."""
+        self.conn.execute(
+            "INSERT INTO crossfade.approval VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [
+                migration,
+                run_id,
+                approval.approver,
+                approval.approved_at,
+                approval.plan_hash,
+                approval.validation_id,
+            ],
+        )
+
+    def last_approval(self, migration: UUID, run_id: str) -> Approval | None:
+        """The newest approval of that run."""
+        row = self.conn.execute(
+            "SELECT approver, approved_at, plan_hash, validation_id FROM crossfade.approval"
+            " WHERE migration_id = %s AND run_id = %s ORDER BY approved_at DESC LIMIT 1",
+            [migration, run_id],
+        ).fetchone()
+        return None if row is None else Approval(**row)
+
+
+def open_journal(conn: Connection) -> Journal:
+    """The journal in this database, made where it is missing. Raises `NewerJournal`."""
+    control.install(conn, Side.TARGET)
+    return Journal(conn)

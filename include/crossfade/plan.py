@@ -1,0 +1,275 @@
+"""A plan: one migration, declared in one YAML file. Bad input is refused with the file, the key and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from crossfade.errors import PlanError
+from crossfade.quantities import Duration, Size, parse_duration, parse_size
+
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
+
+ConnId = Annotated[str, Field(min_length=1, description="id of an Airflow connection")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Tables(_Section):
+    """Which tables move. Patterns are ``schema.table`` with ``*`` and ``?``; a partition follows its root table."""
+
+    include: tuple[str, ...] = Field(default=("*.*",), min_length=1)
+    """Patterns of tables to move."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of tables to leave out, definition and rows."""
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _have_a_schema(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if "." not in pattern:
+                raise ValueError(f"{pattern!r} names no schema: write schema.table, for example public.{pattern}")
+        return patterns
+
+    def selects(self, schema: str, table: str) -> bool:
+        """Whether the plan moves this table. Names are compared as they are stored, case and all."""
+        return _matches(self.include, schema, table) and not self.excludes(schema, table)
+
+    def excludes(self, schema: str, table: str) -> bool:
+        """Whether the plan leaves this table out by name, definition and rows."""
+        return _matches(self.exclude, schema, table)
+
+
+def _matches(patterns: tuple[str, ...], schema: str, table: str) -> bool:
+    for pattern in patterns:
+        schema_pattern, _, table_pattern = pattern.partition(".")
+        if fnmatchcase(schema, schema_pattern) and fnmatchcase(table, table_pattern):
+            return True
+    return False
+
+
+class Load(_Section):
+    """How rows are copied."""
+
+    waves: int = Field(default=1, ge=1, le=32)
+    """Groups of tables, each copied from one snapshot by a task of its own and streamed by a slot of its own."""
+    jobs: int = Field(default=2, ge=1, le=64)
+    """Parallel connections of one wave."""
+    split_larger_than: Size = parse_size("10GB")
+    """Tables larger than this are copied in parts of this size."""
+    slot_timeout: Duration = parse_duration("10min")
+    """How long a new slot may wait for transactions that are open on the source."""
+
+
+class FileSwitch(_Section):
+    """Repoint by rewriting the file that holds ``[databases]``, which pgbouncer.ini includes with ``%include``."""
+
+    file: str
+    """Path of that file, as the worker (via: local) sees it."""
+    via: Literal["local"] = "local"
+
+
+class ConffileSides(_Section):
+    source: str
+    """Path, on the pooler's host, of a complete pgbouncer.ini that points at the source."""
+    target: str
+    """Path, on the pooler's host, of a complete pgbouncer.ini that points at the target."""
+
+
+class ConffileSwitch(_Section):
+    """Repoint through the admin console alone: ``SET conffile``, ``RELOAD``; both files lie on the pooler's host."""
+
+    conffile: ConffileSides
+
+
+class PgBouncerRouter(_Section):
+    """A PgBouncer, or a fleet of them with the same configuration."""
+
+    kind: Literal["pgbouncer"]
+    side: Literal["rw"] = "rw"
+    admin: tuple[ConnId, ...] = Field(min_length=1)
+    """Connections to the admin console of every instance (database ``pgbouncer``)."""
+    database: tuple[str, ...] = Field(min_length=1)
+    """Name, or names, under which clients ask PgBouncer for the database."""
+    switch: FileSwitch | ConffileSwitch
+
+    @field_validator("admin", "database", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class LagThreshold(_Section):
+    """When the target counts as caught up."""
+
+    max_bytes: Size = parse_size("1MB")
+    max_seconds: float = Field(default=1.0, gt=0)
+    samples: int = Field(default=5, ge=1)
+    """Samples in a row that must be below both limits."""
+    timeout: Duration = parse_duration("24h")
+    """How long to wait for it."""
+
+
+class Validate(_Section):
+    """How rows are compared."""
+
+    jobs: int = Field(default=2, ge=1, le=32)
+    """Tables compared at the same time."""
+    settle: Duration = parse_duration("60s")
+    """How long rows that keep changing may take to be seen equal."""
+    max_age: Duration = parse_duration("24h")
+    """A validation older than this no longer allows a cutover."""
+
+
+class Cutover(_Section):
+    """The critical section and its gate."""
+
+    approvers: tuple[str, ...] = Field(min_length=1)
+    """Airflow user ids that may approve."""
+    approval_timeout: Duration = parse_duration("7d")
+    """The gate rejects by itself after this time."""
+    max_pause: Duration = parse_duration("5s")
+    """Budget of the pause. When it is spent before the decision, everything is undone."""
+    sequence_margin: int = Field(default=1000, ge=0)
+    """Increments that every sequence is set ahead."""
+    application_roles: tuple[str, ...] = Field(min_length=1)
+    """Roles the application connects as."""
+    smoke: tuple[str, ...] = ()
+    """Statements run on the target in the pause, as the first application role, always rolled back."""
+
+
+class Plan(_Section):
+    """One migration of a live PostgreSQL database."""
+
+    name: str = Field(default="", exclude=True, json_schema_extra={"readOnly": True})
+    source: ConnId
+    """The database being left for good, as Airflow reaches it."""
+    target: ConnId
+    """The database being moved to, as Airflow reaches it."""
+    source_from_target: ConnId | None = None
+    """The source as the target's server reaches it, with the replication role. Default: as Airflow does."""
+    target_from_source: ConnId | None = None
+    """The target as the source's server reaches it (for a way back). Default: as Airflow does."""
+    engine: Literal["logical"] = "logical"
+    tables: Tables = Tables()
+    load: Load = Load()
+    routers: tuple[PgBouncerRouter, ...] = Field(min_length=1)
+    """What sends clients to the database."""
+    lag: LagThreshold = LagThreshold()
+    # "validate" is a method of pydantic's own, hence the alias
+    validation: Validate = Field(default=Validate(), alias="validate")
+    cutover: Cutover
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that change whenever the plan's meaning changes."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        """The whole plan, defaults included, in a stable order."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+
+    def difference(self, other: Plan) -> list[str]:
+        """``key: here -> there`` for every key in which two plans differ."""
+        mine, theirs = _flat(json.loads(self.to_json())), _flat(json.loads(other.to_json()))
+        keys = sorted(mine.keys() | theirs.keys())
+        return [f"{k}: {mine.get(k)} -> {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): json.dumps(value)}
+
+
+def plans_directory() -> Path:
+    """``CROSSFADE_PLANS``, else ``include/migrations`` beside the ``dags`` folder."""
+    configured = os.environ.get("CROSSFADE_PLANS")
+    return Path(configured) if configured else Path(__file__).resolve().parents[1] / "migrations"
+
+
+def load_plan(file: str | Path) -> Plan:
+    """
+    Read and check one plan; a relative path is looked up in `plans_directory`.
+
+    Raises `PlanError` that names the file, the key, what is wrong and how to put it right.
+    """
+    path = plans_directory() / file
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(
+            file=path.name,
+            key="",
+            problem=f"there is no such file in {path.parent}",
+            fix="Create it, or set CROSSFADE_PLANS",
+        ) from None
+    except yaml.YAMLError as error:
+        raise PlanError(file=path.name, key="", problem=f"not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise PlanError(file=path.name, key="", problem="the file must hold keys and values, starting with 'source:'")
+    return parse_plan(raw, name=path.stem, file=path.name)
+
+
+def parse_plan(raw: dict[str, Any], *, name: str, file: str = "plan") -> Plan:
+    """A plan from data. Raises `PlanError`."""
+    if not NAME.match(name):
+        raise PlanError(
+            file=file,
+            key="",
+            problem=f"{name!r} is no plan name",
+            fix="Use a-z, 0-9 and _, at most 31, starting with a letter",
+        )
+    if "name" in raw:
+        raise PlanError(file=file, key="name", problem="the plan's name is its file's name", fix="Remove the key")
+    try:
+        return Plan.model_validate({**raw, "name": name})
+    except ValidationError as error:
+        raise _plan_error(error, file) from None
+
+
+def _plan_error(error: ValidationError, file: str) -> PlanError:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    # a union's branches carry their class name in the location; people know only the keys of their file
+    location = [str(part) for part in first["loc"] if not str(part).endswith(("Switch", "Router"))]
+    key, fix = ".".join(location), ""
+    problem = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, 1)
+        problem = "unknown key"
+        fix = f"Did you mean {close[0]!r}?" if close else f"Known keys here: {', '.join(known)}"
+    elif first["type"] == "missing":
+        problem = "this key is required"
+    elif not isinstance(first["input"], dict) and repr(first["input"]) not in problem:
+        problem += f", got {first['input']!r}"
+    if len(problems) > 1:
+        fix = (fix + f" ({len(problems) - 1} more problem(s) after this one)").strip()
+    return PlanError(file=file, key=key, problem=problem, fix=fix)
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    schema = Plan.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in location:
+        node = node.get("items", {}) if part.isdigit() else node.get("properties", {}).get(part, {})
+        if ref := node.get("$ref"):
+            node = schema["$defs"][ref.rsplit("/", 1)[1]]
+        if "$ref" in node.get("items", {}):
+            node = {**node, "items": schema["$defs"][node["items"]["$ref"].rsplit("/", 1)[1]]}
+        if "anyOf" in node:
+            branches = [schema["$defs"][b["$ref"].rsplit("/", 1)[1]] for b in node["anyOf"] if "$ref" in b]
+            node = {"properties": {k: v for branch in branches for k, v in branch["properties"].items()}}
+    return sorted(key for key in node.get("properties", {}) if key != "name")

@@ -1,0 +1,1 @@
+"""What sends clients to a database: the contract in `base`, one module a kind."""
