@@ -1,9 +1,9 @@
 -- Least privilege for the migration role on the TARGET (16 or newer). Run by an administrator, in the empty database:
 --   psql -v role=crossfade -v password=… -v database=shop -f target.sql
-CREATE ROLE :"role" LOGIN REPLICATION CREATEROLE PASSWORD :'password';
+CREATE ROLE :"role" LOGIN REPLICATION CREATEROLE CREATEDB PASSWORD :'password';
 ALTER ROLE :"role" SET createrole_self_grant = 'set, inherit';     -- restores objects under their owners
 GRANT pg_read_all_data, pg_monitor, pg_signal_backend, pg_create_subscription TO :"role";
-ALTER DATABASE :"database" OWNER TO :"role";
+ALTER DATABASE :"database" OWNER TO :"role";                        -- CREATEDB: to give it to the source's owner
 -- Copied rows are marked with a replication origin, so that a later way back never echoes them.
 GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_drop(text),
   pg_replication_origin_oid(text), pg_replication_origin_session_setup(text),

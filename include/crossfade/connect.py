@@ -29,7 +29,9 @@ SESSION_SETTINGS: Mapping[str, str] = {
     "IntervalStyle": "postgres",
     "extra_float_digits": "3",
     "bytea_output": "hex",
+    "lc_monetary": "C",
     "client_encoding": "UTF8",
+    "row_security": "off",  # an error instead of rows that silently are not seen
 }
 
 CONNECT_TIMEOUT = 10  #: seconds
@@ -165,7 +167,7 @@ def _identity(purpose: str) -> dict[str, str]:
 
 def _apply(conn: Connection, settings: Mapping[str, str]) -> None:
     query = "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings))
-    conn.execute(query, [part for item in settings.items() for part in item])  # type: ignore[arg-type]  # only placeholders
+    conn.execute(query, [part for item in settings.items() for part in item])
 
 
 def scalar(conn: Connection, query: LiteralString | psycopg.sql.Composable, params: Any = None) -> Any:

@@ -38,7 +38,7 @@ def check(conn: Connection) -> None:
 
 
 def install(conn: Connection, side: Side) -> None:
-    """Create the control schema of that side, all or nothing; nothing to do where it is there. Raises `NewerJournal`."""
+    """Create the control schema of that side, all or nothing, where it is missing. Raises `NewerJournal`."""
     check(conn)
     if version(conn) == VERSION:
         return

@@ -3,6 +3,7 @@ CREATE TABLE crossfade.attempt (
     id uuid PRIMARY KEY,
     plan text NOT NULL,
     direction text NOT NULL CHECK (direction IN ('forward', 'back')),
+    document jsonb NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     decision text CHECK (decision IN ('commit', 'abort')),
@@ -16,6 +17,7 @@ CREATE TABLE crossfade.fence (
     may_connect jsonb NOT NULL,
     fenced_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+COMMENT ON COLUMN crossfade.attempt.document IS 'The plan: what an abort needs must be found on this side.';
 COMMENT ON TABLE crossfade.fence IS 'Who could connect before applications were kept off: the first value seen, restored when the fence is lifted.';
 CREATE TABLE crossfade.watermark (
     stream text PRIMARY KEY,
@@ -54,12 +56,14 @@ COMMENT ON COLUMN crossfade.step.outcome IS 'running, done, failed or undone';
 CREATE TABLE crossfade.part (
     migration_id uuid NOT NULL REFERENCES crossfade.migration,
     wave integer NOT NULL,
-    table_name text NOT NULL,
+    schema text NOT NULL,
+    name text NOT NULL,
+    table_name text NOT NULL GENERATED ALWAYS AS (schema || '.' || name) STORED,
     state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copying', 'indexing', 'streaming')),
     rows bigint NOT NULL DEFAULT 0,
     bytes bigint NOT NULL DEFAULT 0,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (migration_id, table_name)
+    PRIMARY KEY (migration_id, schema, name)
 );
 CREATE TABLE crossfade.lag_sample (
     migration_id uuid NOT NULL REFERENCES crossfade.migration,

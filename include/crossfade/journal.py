@@ -15,6 +15,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from crossfade import control
+from crossfade.catalog import Table
 from crossfade.connect import Connection, scalar
 from crossfade.engines.base import Lag
 from crossfade.errors import NotOursToWrite, PreconditionError
@@ -86,7 +87,8 @@ class Journal:
         if control.version(self.conn) == 0:
             return None
         row = self.conn.execute(
-            "SELECT id, state, document, archive, stamp FROM crossfade.migration WHERE plan = %s AND state <> 'abandoned'",
+            "SELECT id, state, document, archive, stamp FROM crossfade.migration"
+            " WHERE plan = %s AND state <> 'abandoned'",
             [plan],
         ).fetchone()
         if row is None:
@@ -185,40 +187,42 @@ class Journal:
         query = "SELECT EXISTS (SELECT FROM crossfade.step WHERE migration_id = %s AND name = %s AND outcome = 'done')"
         return bool(scalar(self.conn, query, [migration, name]))
 
+    def unmark(self, migration: UUID) -> None:
+        """Forget every mark of this migration: it begins anew."""
+        self.conn.execute("DELETE FROM crossfade.step WHERE migration_id = %s AND attempt_id IS NULL", [migration])
+
     # --- tables and lag -------------------------------------------------------------------------------------------
 
-    def assign(self, migration: UUID, waves: Sequence[Sequence[tuple[str, int]]]) -> None:
-        """Enter which table (name, bytes) belongs to which wave, counted from 1."""
-        rows = [(migration, n, name, size) for n, wave in enumerate(waves, 1) for name, size in wave]
+    def assign(self, migration: UUID, waves: Sequence[Sequence[Table]]) -> None:
+        """Enter which table belongs to which wave, counted from 1."""
+        rows = [(migration, n, t.schema, t.name, t.bytes) for n, wave in enumerate(waves, 1) for t in wave]
         with self.conn.transaction(), self.conn.cursor() as cur:
             cur.execute("DELETE FROM crossfade.part WHERE migration_id = %s", [migration])
             cur.executemany(
-                "INSERT INTO crossfade.part (migration_id, wave, table_name, bytes) VALUES (%s, %s, %s, %s)", rows
+                "INSERT INTO crossfade.part (migration_id, wave, schema, name, bytes) VALUES (%s, %s, %s, %s, %s)", rows
             )
 
-    def waves(self, migration: UUID) -> dict[int, tuple[str, ...]]:
-        """Wave -> names of its tables."""
-        rows = self.conn.execute(
-            "SELECT wave, array_agg(table_name ORDER BY bytes DESC, table_name) AS tables FROM crossfade.part"
-            " WHERE migration_id = %s GROUP BY wave ORDER BY wave",
-            [migration],
-        ).fetchall()
-        return {row["wave"]: tuple(row["tables"]) for row in rows}
+    def waves(self, migration: UUID) -> dict[int, tuple[tuple[str, str], ...]]:
+        """Wave -> schema and name of its tables, the largest first."""
+        found: dict[int, tuple[tuple[str, str], ...]] = {}
+        for part in self.parts(migration):
+            found[part["wave"]] = (*found.get(part["wave"], ()), (part["schema"], part["name"]))
+        return found
 
     def parts(self, migration: UUID) -> list[dict[str, Any]]:
         """Every table with wave, state, rows and bytes."""
         return self.conn.execute(
-            "SELECT wave, table_name, state, rows, bytes FROM crossfade.part WHERE migration_id = %s"
+            "SELECT wave, schema, name, table_name, state, rows, bytes FROM crossfade.part WHERE migration_id = %s"
             " ORDER BY wave, bytes DESC, table_name",
             [migration],
         ).fetchall()
 
-    def set_part(self, migration: UUID, table: str, *, state: str, rows: int | None = None) -> None:
-        """Enter how far a table is."""
+    def set_part(self, migration: UUID, table: Table, *, state: str, rows: int | None = None) -> None:
+        """Enter how far a table is; rows None: as before."""
         self.conn.execute(
             "UPDATE crossfade.part SET state = %s, rows = COALESCE(%s, rows), changed_at = clock_timestamp()"
-            " WHERE migration_id = %s AND table_name = %s",
-            [state, rows, migration, table],
+            " WHERE migration_id = %s AND schema = %s AND name = %s",
+            [state, rows, migration, table.schema, table.name],
         )
 
     def sample(self, migration: UUID, lag: Lag) -> None:

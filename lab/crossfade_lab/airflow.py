@@ -1,4 +1,4 @@
-"""A real Airflow of one's own: api-server, scheduler, DAG processor and triggerer, LocalExecutor, metadata on PostgreSQL.
+"""A real Airflow of one's own: api-server, scheduler, DAG processor, triggerer, LocalExecutor, PostgreSQL metadata.
 
 Its components are started side by side, which is ready sooner than `airflow standalone` and needs no fifth process.
 """
@@ -24,6 +24,8 @@ from crossfade_lab.processes import LabError
 
 REPOSITORY = Path(__file__).parents[2]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+#: Components that give way to everything else on a small machine; the scheduler, which runs the tasks, does not.
+POLITE = frozenset({"api-server", "dag-processor", "triggerer"})
 START_SECONDS = 180.0
 
 #: Role `user` of the simple auth manager may trigger, clear, mark and answer; `viewer` only reads.
@@ -80,8 +82,10 @@ class AirflowStandalone:
         self.extra = dict(environment or {})
         self.detached = detached
         self.passwords = {user: secrets.token_urlsafe(12) for user in USERS}
-        self.secret = secrets.token_hex(16)
+        self.secret = secrets.token_hex(64)
         self.port = 0
+        self._log_ports = processes.free_port(), processes.free_port()
+        self._sessions: list[int] = []  # one a component; its workers and tasks are in it
 
     @classmethod
     def open(cls, home: Path, metadata: PostgresServer) -> Self:
@@ -92,6 +96,11 @@ class AirflowStandalone:
             raise LabError(f"{home} holds no Airflow. Start one with: crossfade-lab up") from None
         airflow = cls(home, metadata, detached=True)
         airflow.port, airflow.passwords = known["port"], known["passwords"]
+        airflow._sessions = [
+            leader
+            for leader in known["sessions"]
+            if not processes.is_alive(leader) or "airflow" in processes.command_line(leader)
+        ]
         return airflow
 
     @property
@@ -124,6 +133,8 @@ class AirflowStandalone:
             "AIRFLOW__API__SECRET_KEY": self.secret,
             "AIRFLOW__API_AUTH__JWT_SECRET": self.secret,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self._log_ports[0]),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self._log_ports[1]),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.plugins),
             "AIRFLOW__CORE__FERNET_KEY": "",
@@ -140,12 +151,12 @@ class AirflowStandalone:
         self.home.mkdir(parents=True, exist_ok=True)
         self.port = self.port or processes.free_port()
         self._write("passwords.json", self.passwords)
-        self._write("airflow.json", {"port": self.port, "passwords": self.passwords})
         if not self.detached:
             atexit.register(self.stop)
         self._migrate()
-        for component in COMPONENTS:
-            self._spawn(component)
+        self._sessions = [self._spawn(component).pid for component in COMPONENTS]
+        known = {"port": self.port, "passwords": self.passwords, "sessions": self._sessions}
+        self._write("airflow.json", known)
         try:
             self._wait_healthy()
         except BaseException:
@@ -168,7 +179,7 @@ class AirflowStandalone:
         self.stop()
 
     def _processes(self) -> list[int]:
-        return processes.with_environment("AIRFLOW_HOME", str(self.home))
+        return processes.descended_from(self._sessions, variable="AIRFLOW_HOME", value=str(self.home))
 
     def _write(self, name: str, content: Mapping[str, object]) -> None:
         path = self.home / name
@@ -189,9 +200,10 @@ class AirflowStandalone:
 
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
         """Start `airflow <command>` in a session of its own, as the caller (its user must read the code)."""
+        priority = ["nice", "-n", "10"] if command[0] in POLITE else []
         with self._log(command[0]).open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "airflow", *command],
+                [*priority, sys.executable, "-m", "airflow", *command],
                 cwd=self.home,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,

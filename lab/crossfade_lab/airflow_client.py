@@ -9,6 +9,9 @@ import httpx
 from crossfade_lab.processes import LabError
 
 FINISHED = frozenset({"success", "failed"})
+#: Answered sooner than the scheduler has digested the end of the gate's first execution, Airflow 3.3.2 takes the
+#: task, queued again meanwhile, for one killed from outside and fails it.
+GATE_SETTLES = 3.0
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -103,7 +106,8 @@ class AirflowClient:
         self.call("PATCH", f"/dags/{dag}/dagRuns/{run}", json={"state": state})
 
     def answer(self, dag: str, run: str, task: str, option: str = "Approve") -> None:
-        """Answer a gate that awaits input."""
+        """Answer a gate that awaits input, after the moment that Airflow needs (see `GATE_SETTLES`)."""
+        time.sleep(GATE_SETTLES)
         self.call("PATCH", self._gate(dag, run, task), json={"chosen_options": [option], "params_input": {}})
 
     def gate(self, dag: str, run: str, task: str) -> dict[str, Any]:

@@ -201,12 +201,8 @@ class PgBouncer:
 
     def _write_files(self) -> None:
         logins = {**self.users, ADMIN: self.admin_password}
-        self._write(
-            self.directory / "userlist.txt", "".join(f'"{user}" "{word}"\n' for user, word in logins.items())
-        )
-        self._write(
-            self.directory / "pgbouncer.ini", f"%include {self.databases}\n\n" + self._main_section()
-        )
+        self._write(self.directory / "userlist.txt", "".join(f'"{user}" "{word}"\n' for user, word in logins.items()))
+        self._write(self.directory / "pgbouncer.ini", f"%include {self.databases}\n\n" + self._main_section())
 
     def _write(self, path: Path, text: str) -> None:
         path.write_text(text)

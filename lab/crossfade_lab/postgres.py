@@ -234,7 +234,7 @@ class PostgresServer:
         if (user := processes.service_user()) is not None:
             processes.require_reachable(programs / "initdb", user)
         auth = ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", f"--pwfile={secret}"]
-        place = ["--pgdata", self.data, "--username", self.user, "--encoding=UTF8", "--locale=C", "--no-sync"]
+        place = [f"--pgdata={self.data}", f"--username={self.user}", "--encoding=UTF8", "--locale=C", "--no-sync"]
         processes.run([programs / "initdb", *auth, *place], cwd=self.directory)
         secret.unlink()
         settings = {**self.settings, "unix_socket_directories": str(self.directory)}
@@ -245,7 +245,7 @@ class PostgresServer:
     def _try_start(self) -> bool:
         """Start on the port chosen: False when it is taken, an error for every other failure."""
         start_of_log = self.log.stat().st_size if self.log.exists() else 0
-        command = [binaries(self.major) / "postgres", "-D", self.data, "-p", str(self.port)]
+        command = [str(binaries(self.major) / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         process = self._process = processes.spawn(command, cwd=self.directory, log=self.log)
         ended = processes.wait_until(lambda: self._ready() or process.poll() is not None, seconds=START_SECONDS)
         if ended and process.returncode is None:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 SERVICE_USER = "crossfade-lab"
@@ -73,7 +73,9 @@ def run(command: Sequence[str | Path], *, cwd: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        **_identity(),
+        user=service_user(),
+        group=service_user(),
+        extra_groups=_no_groups(),
     )
     if done.returncode != 0:
         raise LabError(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
@@ -91,13 +93,15 @@ def spawn(command: Sequence[str | Path], *, cwd: Path, log: Path) -> subprocess.
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **_identity(),
+            user=service_user(),
+            group=service_user(),
+            extra_groups=_no_groups(),
         )
 
 
-def _identity() -> dict[str, object]:
-    user = service_user()
-    return {} if user is None else {"user": user, "group": user, "extra_groups": []}
+def _no_groups() -> list[str] | None:
+    """Drop root's supplementary groups along with root; only root may do that."""
+    return None if service_user() is None else []
 
 
 def clean_environment() -> Mapping[str, str]:
@@ -169,17 +173,23 @@ def tail(log: Path, lines: int = 15) -> str:
         return "(no log)"
 
 
-def with_environment(name: str, value: str) -> list[int]:
-    """Processes that were started with an environment variable of this value, whatever their session or parent."""
-    wanted = f"{name}={value}".encode()
+def descended_from(sessions: Collection[int], *, variable: str, value: str) -> list[int]:
+    """Processes that belong to one of these sessions, or were started with an environment variable of this value.
+
+    Both are needed: setproctitle overwrites what can be seen of an environment, and a daemon leaves its session.
+    """
+    wanted = f"{variable}={value}".encode()
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if wanted in (entry / "environ").read_bytes().split(b"\0") and is_alive(int(entry.name)):
-                    found.append(int(entry.name))
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+            ours = session in sessions or wanted in (entry / "environ").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if ours and is_alive(int(entry.name)):
+            found.append(int(entry.name))
     return found
 
 

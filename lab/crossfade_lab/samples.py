@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 #: start (epoch seconds), latency (ms, as the client saw it), lateness (ms after the moment it was due), success
@@ -84,7 +85,7 @@ def stretch(samples: Iterable[Sample], start: float, end: float) -> Stats:
         p50=_percentile(latencies, 0.50),
         p99=_percentile(latencies, 0.99),
         max=max((sample.latency for sample in within), default=0.0),
-        longest_gap=max(after - before for before, after in zip(edges, edges[1:], strict=False)) * 1000,
+        longest_gap=max(after - before for before, after in pairwise(edges)) * 1000,
         max_lateness=max((sample.lateness for sample in within), default=0.0),
     )
 

@@ -14,25 +14,28 @@ from crossfade_lab.ledger import DELETED, Write
 
 EVENT = "INSERT INTO events (uid, kind, value, payload) VALUES (%(uid)s, %(kind)s, %(number)s, %(payload)s);"
 
-ARCHIVE = '"Order Items Archive"'
-ARCHIVE_KEY = '"naïve""quote"'
-
 #: kind -> statements that put a fresh row, change it, delete it. All run in one transaction with EVENT.
 STATEMENTS: dict[str, dict[str, str]] = {
     "document": {
-        "put": "INSERT INTO documents (title, body, content) VALUES (%(name)s, jsonb_build_object('value', "
-        "%(number)s::text), decode(repeat(md5(%(name)s), %(size)s), 'hex'));",
-        "change": "UPDATE documents SET body = body || jsonb_build_object('value', %(number)s::text) "
-        "WHERE title = %(name)s;",
+        "put": """
+            INSERT INTO documents (title, body, content)
+            VALUES (%(name)s, jsonb_build_object('value', %(number)s::text),
+                    decode(repeat(md5(%(name)s), %(size)s), 'hex'));""",
+        "change": """
+            UPDATE documents SET body = body || jsonb_build_object('value', %(number)s::text)
+            WHERE title = %(name)s;""",
         "delete": "DELETE FROM documents WHERE title = %(name)s;",
     },
     "archive": {
-        "put": f'INSERT INTO {ARCHIVE} ("Order Id", line, {ARCHIVE_KEY}, "select") '
-        "VALUES (%(row)s, %(line)s, %(name)s, %(number)s);",
-        "change": f'UPDATE {ARCHIVE} SET "select" = %(number)s WHERE "Order Id" = %(row)s AND line = %(line)s '
-        f"AND {ARCHIVE_KEY} = %(name)s;",
-        "delete": f'DELETE FROM {ARCHIVE} WHERE "Order Id" = %(row)s AND line = %(line)s '
-        f"AND {ARCHIVE_KEY} = %(name)s;",
+        "put": """
+            INSERT INTO "Order Items Archive" ("Order Id", line, "naïve""quote", "select")
+            VALUES (%(row)s, %(line)s, %(name)s, %(number)s);""",
+        "change": """
+            UPDATE "Order Items Archive" SET "select" = %(number)s
+            WHERE "Order Id" = %(row)s AND line = %(line)s AND "naïve""quote" = %(name)s;""",
+        "delete": """
+            DELETE FROM "Order Items Archive"
+            WHERE "Order Id" = %(row)s AND line = %(line)s AND "naïve""quote" = %(name)s;""",
     },
     "price": {
         "put": "INSERT INTO prices (sku, valid_from, price) VALUES (%(name)s, '2026-01-01', %(number)s);",
@@ -44,25 +47,33 @@ STATEMENTS: dict[str, dict[str, str]] = {
     },
 }
 
-PLACE_ORDER = (
-    "BEGIN; INSERT INTO orders (request_id, customer_id, total) VALUES (%(name)s, %(customer)s, %(number)s) "
-    "RETURNING id",
-    "WITH paid AS (INSERT INTO payments (order_id, amount, method) VALUES (%(order)s, %(number)s, 'card') RETURNING id) "
-    "UPDATE orders SET final_payment_id = paid.id FROM paid WHERE orders.id = %(order)s;"
-    "INSERT INTO order_items (order_id, line, sku, quantity, unit_price) VALUES (%(order)s, 1, 'SKU-1', 1, 2.5), "
-    "(%(order)s, 2, 'SKU-2', 3, %(number)s);" + EVENT,
-)
-PAY_ORDER = (
-    "BEGIN; UPDATE orders SET total = %(number)s, state = 'paid' WHERE request_id = %(name)s RETURNING id",
-    "UPDATE payments SET amount = %(number)s WHERE order_id = %(order)s;"
-    "UPDATE order_items SET unit_price = %(number)s WHERE order_id = %(order)s AND line = 2;"
-    "UPDATE customers SET credit = credit + 0.01 WHERE id = %(customer)s;" + EVENT,
-)
-CANCEL_ORDER = (
-    "BEGIN; UPDATE orders SET final_payment_id = NULL WHERE request_id = %(name)s RETURNING id",
-    "DELETE FROM payments WHERE order_id = %(order)s; DELETE FROM orders WHERE id = %(order)s;" + EVENT,
-)
-ORDERS = {"put": PLACE_ORDER, "change": PAY_ORDER, "delete": CANCEL_ORDER}
+#: What begins an order's transaction, which stays open, and what follows; EVENT and COMMIT come after.
+ORDERS: dict[str, tuple[str, str]] = {
+    "put": (
+        """
+        BEGIN;
+        INSERT INTO orders (request_id, customer_id, total) VALUES (%(name)s, %(customer)s, %(number)s)
+        RETURNING id""",
+        """
+        WITH paid AS (
+            INSERT INTO payments (order_id, amount, method) VALUES (%(order)s, %(number)s, 'card') RETURNING id
+        )
+        UPDATE orders SET final_payment_id = paid.id FROM paid WHERE orders.id = %(order)s;
+        INSERT INTO order_items (order_id, line, sku, quantity, unit_price)
+        VALUES (%(order)s, 1, 'SKU-1', 1, 2.5), (%(order)s, 2, 'SKU-2', 3, %(number)s);""",
+    ),
+    "change": (
+        "BEGIN; UPDATE orders SET total = %(number)s, state = 'paid' WHERE request_id = %(name)s RETURNING id",
+        """
+        UPDATE payments SET amount = %(number)s WHERE order_id = %(order)s;
+        UPDATE order_items SET unit_price = %(number)s WHERE order_id = %(order)s AND line = 2;
+        UPDATE customers SET credit = credit + 0.01 WHERE id = %(customer)s;""",
+    ),
+    "delete": (
+        "BEGIN; UPDATE orders SET final_payment_id = NULL WHERE request_id = %(name)s RETURNING id",
+        "DELETE FROM payments WHERE order_id = %(order)s; DELETE FROM orders WHERE id = %(order)s;",
+    ),
+}
 
 WEIGHTS = {"order": 35, "document": 25, "archive": 20, "price": 10, "invoice": 10}
 MOST_KEYS = 40  #: rows a client keeps alive per kind; beyond it deletes
@@ -99,7 +110,7 @@ class Transaction:
             cursor.execute("ROLLBACK")
             raise RowMissing(f"order {self.write.key} was acknowledged and is not there")
         self.parameters["order"] = found[0]
-        cursor.execute(second, self.parameters)
+        cursor.execute(second + EVENT, self.parameters)
         self.committing = True
         cursor.execute("COMMIT")
 

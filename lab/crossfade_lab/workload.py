@@ -212,6 +212,11 @@ class WorkloadProcess:
             return {}
         return report
 
+    def wait(self) -> None:
+        """Wait until it ends by itself (after its duration, or by the stop file)."""
+        if self._process is not None:
+            self._process.wait()
+
     def stop(self, seconds: float = 30.0) -> None:
         """Let transactions under way finish, then end; whoever is stuck after `seconds` is killed."""
         if self._process is None:

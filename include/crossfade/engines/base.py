@@ -57,8 +57,8 @@ class Engine(Protocol):
     def drain(self, deadline: float) -> Drained:
         """The engine's own proof that nothing is under way, by a `time.monotonic()` deadline."""
 
-    def stop(self) -> None:
-        """Returns when nothing can be applied any more."""
+    def stop(self, deadline: float) -> None:
+        """Returns when nothing can be applied any more, by a `time.monotonic()` deadline."""
 
     def resume(self) -> None:
         """Undo of stop, before any reverse traffic."""

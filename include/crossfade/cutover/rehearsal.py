@@ -1,0 +1,163 @@
+"""The rehearsal: what a cutover would meet and take right now, found out without holding anybody."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from crossfade import catalog, sequences
+from crossfade.cutover import blockers
+from crossfade.cutover.order import opened
+from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION
+from crossfade.errors import CrossfadeError
+from crossfade.journal import Journal
+
+if TYPE_CHECKING:
+    from crossfade.cutover.steps import Section
+    from crossfade.engines.logical.engine import LogicalEngine
+    from crossfade.migration import Migration
+
+_TRIPS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsal:
+    """What was found. All times in milliseconds."""
+
+    blockers: tuple[str, ...]
+    drain_ms: float | None  #: median of a watermark's way through every stream; None where it did not arrive
+    sequences_ms: float
+    router_ms: float
+    definitions_ms: float
+
+    @property
+    def predicted_ms(self) -> float | None:
+        """What was measured, added up: the pause also waits for transactions that are under way then."""
+        if self.drain_ms is None:
+            return None
+        return self.drain_ms + self.sequences_ms + self.router_ms + self.definitions_ms
+
+
+def rehearse(m: Migration) -> Rehearsal:
+    """List what blocks right now, and measure what the pause would contain. Changes nothing that clients could see."""
+    with m.journal() as journal:
+        record = journal.writable(m.plan.name, "rehearse")
+    with opened(m, record) as (section, engine):
+        engine.flush_promptly()
+        found = tuple(blockers.of_section(section, engine))
+        names = catalog.sequences(section.old)
+        return Rehearsal(
+            blockers=found,
+            drain_ms=_drain(engine),
+            sequences_ms=_ms(lambda: sequences.read(section.old, names)),
+            router_ms=_router(section),
+            definitions_ms=_ms(lambda: catalog.definition_stamp(section.old)),
+        )
+
+
+def _ms(call: Callable[[], object]) -> float:
+    start = time.monotonic()
+    call()
+    return (time.monotonic() - start) * 1000
+
+
+def _drain(engine: LogicalEngine) -> float | None:
+    try:
+        return statistics.median(engine.round_trip(time.monotonic() + 5) * 1000 for _ in range(_TRIPS))
+    except CrossfadeError:  # said by the blockers, in words
+        return None
+
+
+def _router(section: Section) -> float:
+    """One question to every instance: about what PAUSE, RELOAD and RESUME each cost where nobody is waited for."""
+    try:
+        return 3 * max(_ms(router.serving) for router in section.routers)
+    except CrossfadeError:  # said by the blockers, in words
+        return 0.0
+
+
+def what_would_happen(m: Migration) -> list[str]:
+    """The steps in order, in words."""
+    with m.journal() as journal:
+        record = journal.get(m.plan.name)
+    with opened(m, record) as (section, _):
+        return [f"{kind(section).name}: {kind(section).describe()}" for kind in (*BEFORE_DECISION, *AFTER_DECISION)]
+
+
+def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
+    """
+    What a person needs to decide, as Markdown: blockers, lag, validation, rows, predicted pause, edits of the YAML.
+
+    :param declared: how the YAML differs from the pinned plan, `Plan.difference`
+    """
+    rehearsal = rehearse(m)
+    with m.journal() as journal:
+        record = journal.get(m.plan.name)
+        lines = [
+            f"**Move `{m.plan.name}` from `{m.source.address}` to `{m.target.address}`.** "
+            f"Plan `{record.plan.hash}`, run `{run_id}`.",
+            "",
+            *_blockers(rehearsal),
+            *_numbers(m, rehearsal),
+            *_validation(journal, record.id),
+        ]
+    if declared:
+        lines += [
+            "",
+            "**The YAML was edited since; what is approved is the pinned plan.** To take it up, clear `prepare`.",
+        ]
+        lines += [f"- `{edit}`" for edit in declared]
+    lines += [
+        "",
+        "*Approve*: clients are held for a moment, and find themselves on the target. "
+        "*Reject*: everything stays as it is and the target is kept current; clear this task to be asked again, or run "
+        "the DAG `abort` with *abandon* to give the migration up.",
+    ]
+    return "\n".join(lines)
+
+
+def _blockers(rehearsal: Rehearsal) -> list[str]:
+    if not rehearsal.blockers:
+        return ["Nothing stands in the way right now.", ""]
+    return [
+        "**These stand in the way right now; the cutover would refuse:**",
+        *(f"- {b}" for b in rehearsal.blockers),
+        "",
+    ]
+
+
+def _numbers(m: Migration, rehearsal: Rehearsal) -> list[str]:
+    predicted, drain = rehearsal.predicted_ms, rehearsal.drain_ms
+    return [
+        "| | |",
+        "|---|---|",
+        f"| predicted pause | {'unknown' if predicted is None else f'{predicted:.0f} ms'}, plus the transactions under "
+        f"way then (budget {m.plan.cutover.max_pause.total_seconds():g} s) |",
+        f"| lag: a watermark's way to the target | {'did not arrive in 5 s' if drain is None else f'{drain:.0f} ms'} |",
+    ]
+
+
+def _validation(journal: Journal, migration: UUID) -> list[str]:
+    newest = journal.last_validation(migration)
+    if newest is None:
+        return ["", "**There is no validation.**"]
+    checks = journal.table_checks(newest.id)
+    verdict = "all equal" if newest.equal else "**NOT equal**"
+    age = "not finished" if newest.age is None else f"{newest.age.total_seconds() / 60:.0f} min ago"
+    rows = sum(check["source_rows"] for check in checks)
+    lines = [
+        f"| validation | {len(checks)} tables, {rows:,} rows: {verdict}, {age} |",
+        "",
+        "| table | source | target | |",
+    ]
+    lines.append("|---|---:|---:|---|")
+    for check in checks[:30]:
+        mark = "equal" if check["equal"] else f"**{check['detail'][:80]}**"
+        lines.append(f"| {check['table_name']} | {check['source_rows']:,} | {check['target_rows']:,} | {mark} |")
+    if len(checks) > 30:
+        lines.append(f"| … and {len(checks) - 30} more | | | |")
+    return lines

@@ -1,0 +1,112 @@
+"""Airflow connections as endpoints: looked up when a task runs, every secret masked, nothing kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import amask_secret, mask_secret
+
+from crossfade.connect import Endpoint
+from crossfade.errors import PreconditionError
+from crossfade.migration import Resolve
+
+#: Extras that libpq knows travel with the endpoint: sslmode, sslrootcert, connect_timeout …
+_OPTIONS = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} - {
+    "host",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "replication",
+}
+
+
+class UnusableConnection(PreconditionError):
+    """An Airflow connection is missing, or lacks what is needed to connect."""
+
+    def __init__(self, *, conn_id: str, needed_by: str, problem: str) -> None:
+        self.conn_id, self.needed_by, self.problem = conn_id, needed_by, problem
+        super().__init__(
+            f"the connection {conn_id!r}, which {needed_by} names, {problem}. "
+            "Put it right under Admin > Connections, as AIRFLOW_CONN_… or in the secrets backend"
+        )
+
+
+def resolver(plan: str) -> Resolve:
+    """What turns the connection ids of a plan into endpoints. The endpoints raise `UnusableConnection`."""
+    return lambda conn_id: endpoint(conn_id, needed_by=f"the plan {plan!r}")
+
+
+def endpoint(conn_id: str, *, needed_by: str) -> Endpoint:
+    """How the database of an Airflow connection is reached, its secrets masked. Raises `UnusableConnection`."""
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _missing(conn_id, needed_by) from None
+    found = _endpoint(connection, needed_by)
+    for secret in _secrets(found):
+        mask_secret(secret)
+    return found
+
+
+async def aendpoint(conn_id: str, *, needed_by: str) -> Endpoint:
+    """The same inside an event loop, where the synchronous lookup would block every other trigger."""
+    try:
+        connection = await BaseHook.aget_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _missing(conn_id, needed_by) from None
+    found = _endpoint(connection, needed_by)
+    for secret in _secrets(found):
+        await amask_secret(secret)
+    return found
+
+
+def _missing(conn_id: str, needed_by: str) -> UnusableConnection:
+    return UnusableConnection(conn_id=conn_id, needed_by=needed_by, problem="does not exist")
+
+
+def _endpoint(connection: Connection, needed_by: str) -> Endpoint:
+    def refuse(problem: str) -> UnusableConnection:
+        return UnusableConnection(conn_id=connection.conn_id, needed_by=needed_by, problem=problem)
+
+    for field, called in (("host", "host"), ("schema", "database"), ("login", "login")):
+        if not getattr(connection, field):
+            raise refuse(f"has no {called}")
+    extras = _extras(connection.extra)
+    if extras is None:
+        raise refuse("has extras that are not a JSON object")
+    if extras.get("iam"):
+        raise refuse("asks for an IAM token (extra 'iam'), which lives 15 minutes: use a password")
+    return Endpoint(
+        name=connection.conn_id,
+        host=connection.host,
+        port=connection.port or 5432,
+        dbname=connection.schema,
+        user=connection.login,
+        password=connection.password or "",
+        options={key: _text(value) for key, value in extras.items() if key in _OPTIONS and value is not None},
+    )
+
+
+def _extras(extra: str | None) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(extra or "{}")
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _secrets(found: Endpoint) -> list[str]:
+    """The password, and every form in which it may show: quoted as in a conninfo, and whole conninfos."""
+    secrets = [found.password, found.options.get("sslpassword", "")]
+    quoted = [psycopg.conninfo.make_conninfo(password=secret).removeprefix("password=") for secret in secrets]
+    return [secret for secret in (*secrets, *quoted, found.conninfo()) if secret]

@@ -1,0 +1,33 @@
+"""One operator a phase of the migration, and single steps for users' own DAGs."""
+
+from crossfade_airflow.operators.abort import AbortOperator
+from crossfade_airflow.operators.approve_cutover import CutoverApprovalOperator
+from crossfade_airflow.operators.assess import AssessOperator
+from crossfade_airflow.operators.cutover import CutoverOperator
+from crossfade_airflow.operators.harden import HardenOperator
+from crossfade_airflow.operators.load_wave import LoadWaveOperator
+from crossfade_airflow.operators.migration import MigrationOperator
+from crossfade_airflow.operators.pgbouncer_pause import PgBouncerPauseOperator
+from crossfade_airflow.operators.pgbouncer_reload import PgBouncerReloadOperator
+from crossfade_airflow.operators.pgbouncer_resume import PgBouncerResumeOperator
+from crossfade_airflow.operators.prepare import PrepareOperator
+from crossfade_airflow.operators.rehearse import RehearseOperator
+from crossfade_airflow.operators.reset_sequences import ResetSequencesOperator
+from crossfade_airflow.operators.validate import ValidateOperator
+
+__all__ = [
+    "AssessOperator",
+    "PrepareOperator",
+    "LoadWaveOperator",
+    "HardenOperator",
+    "ValidateOperator",
+    "RehearseOperator",
+    "CutoverApprovalOperator",
+    "CutoverOperator",
+    "AbortOperator",
+    "MigrationOperator",
+    "ResetSequencesOperator",
+    "PgBouncerPauseOperator",
+    "PgBouncerReloadOperator",
+    "PgBouncerResumeOperator",
+]

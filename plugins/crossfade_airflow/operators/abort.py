@@ -1,0 +1,40 @@
+"""The task of the DAG `abort`: the way out, at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from crossfade import phases
+from crossfade_airflow.operators.migration import MigrationOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class AbortAction(StrEnum):
+    """How far to go back."""
+
+    RESTORE_TRAFFIC = "restore_traffic"  #: open the side that has authority; the migration can go on
+    ABANDON = "abandon"  #: besides, drop streams and slots and forget the migration
+
+
+class AbortOperator(MigrationOperator):
+    """
+    Restore traffic on the side that has authority, whatever happened before; safe to call at any time and again.
+
+    :param action: ``restore_traffic`` or ``abandon``
+    """
+
+    template_fields: Sequence[str] = (*MigrationOperator.template_fields, "action")
+
+    def __init__(self, *, action: str = AbortAction.RESTORE_TRAFFIC, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.action = action
+
+    def execute(self, context: Context) -> str:
+        steps = {AbortAction.RESTORE_TRAFFIC: phases.abort, AbortAction.ABANDON: phases.abandon}
+        outcome = steps[AbortAction(self.action)](self.migration())
+        self.log.info("%s", outcome)
+        return outcome

@@ -1,0 +1,74 @@
+"""The gate `approve_cutover`: a person says yes, and the journal remembers who, when and to what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+from crossfade import phases
+from crossfade.errors import PreconditionError
+from crossfade_airflow.operators.migration import pinned_migration
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ApprovedByNobody(PreconditionError):
+    """The gate was answered with an approval that carries no person."""
+
+
+class CutoverApprovalOperator(ApprovalOperator):
+    """
+    Ask the plan's approvers whether to cut over, and record their yes in the journal, where the cutover looks for it.
+
+    Who is asked, for how long, and what they are shown comes from the migration at the moment the gate opens.
+    A rejection, or no answer in time, skips what follows and changes nothing. It never retries: that would ask again.
+
+    :param plan: name of the plan
+    :param target_conn_id: connection to the plan's target, whose journal holds the plan
+    """
+
+    template_fields: Sequence[str] = ("plan", "target_conn_id", "subject")
+
+    def __init__(self, *, plan: str, target_conn_id: str, subject: str | None = None, **kwargs: Any) -> None:
+        kwargs |= {"retries": 0, "defaults": self.REJECT}
+        super().__init__(subject=subject or f"Cut {plan} over?", **kwargs)
+        self.plan = plan
+        self.target_conn_id = target_conn_id
+
+    def execute(self, context: Context) -> None:
+        migration = pinned_migration(self.plan, self.target_conn_id)
+        cutover = migration.plan.cutover
+        self.body = phases.gate_body(migration, run_id=context["run_id"])
+        self.assigned_users = [{"id": user, "name": user} for user in cutover.approvers]
+        self.response_timeout = cutover.approval_timeout
+        self.log.info("asking %s, for %s:\n%s", ", ".join(cutover.approvers), cutover.approval_timeout, self.body)
+        super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        if event.get("chosen_options") == [self.APPROVE]:
+            self._record(context, event)
+        elif "error" not in event:
+            self.log.warning("%s", self._rejected(event))
+        return super().execute_complete(context, event)
+
+    def _record(self, context: Context, event: dict[str, Any]) -> None:
+        user = event["responded_by_user"]
+        if not user:
+            raise ApprovedByNobody
+        migration = pinned_migration(self.plan, self.target_conn_id)
+        phases.record_approval(
+            migration, run_id=context["run_id"], approver=user["id"], approved_at=event["responded_at"]
+        )
+        self.log.info("approved by %s at %s; recorded in the journal", user["id"], event["responded_at"])
+
+    def _rejected(self, event: dict[str, Any]) -> str:
+        user = event["responded_by_user"]
+        by = f"rejected by {user['id']}" if user else "not answered in time, which counts as a rejection"
+        return (
+            f"{by}. Nothing was changed: the application stays on the source and the streams keep the target current. "
+            "To cut over later, trigger this DAG again: what is copied stays copied. To give the migration up, trigger "
+            f"the DAG 'abort' with plan={self.plan} and action=abandon: until then its slots keep WAL on the source"
+        )

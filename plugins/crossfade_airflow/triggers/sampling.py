@@ -1,0 +1,113 @@
+"""Take samples until enough in a row are good, one shows that waiting is pointless, or time is up."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+import psycopg
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from crossfade.connect import CONNECT_TIMEOUT, Endpoint
+from crossfade.errors import CrossfadeError, FatalError, Unreachable
+from crossfade_airflow.connections import aendpoint
+
+
+class StreamBroken(FatalError):
+    """Waiting is pointless: what is waited for will not come by itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One look at the lag."""
+
+    good: bool  #: below the threshold
+    text: str  #: for the log
+    figures: dict[str, float]  #: for the XCom
+
+
+class Outcome(TypedDict):
+    """What a sampling trigger fires. Everything in it is safe to show."""
+
+    status: Literal["caught up", "broken", "timeout"]
+    message: str
+    figures: dict[str, float]
+
+
+class SamplingTrigger(BaseTrigger):
+    """
+    Sample every `poke_interval` seconds.
+
+    A sample that could not be taken counts as a bad one: a network that comes back is no reason to fail.
+
+    :param samples: how many in a row must be good
+    :param poke_interval: seconds between two samples
+    :param deadline: Unix time at which to give up
+    :param in_a_row: how many good ones were seen already
+    """
+
+    def __init__(
+        self, *, samples: int, poke_interval: float, deadline: float, in_a_row: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.samples = samples
+        self.poke_interval = poke_interval
+        self.deadline = deadline
+        self.in_a_row = in_a_row
+
+    @abc.abstractmethod
+    async def sample(self) -> Sample:
+        """Take one sample. Raises `StreamBroken`, `Unreachable`."""
+
+    @abc.abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """What the subclass adds to the serialised form: connection ids and plain values, no secrets."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        kind = type(self)
+        shared = {
+            "samples": self.samples,
+            "poke_interval": self.poke_interval,
+            "deadline": self.deadline,
+            "in_a_row": self.in_a_row,
+        }
+        return f"{kind.__module__}.{kind.__qualname__}", {**shared, **self.arguments()}
+
+    async def take(self) -> Outcome | None:
+        """One sample, logged; the outcome once there is one."""
+        try:
+            seen = await self.sample()
+        except (psycopg.OperationalError, Unreachable) as error:
+            seen = Sample(good=False, text=f"no sample: {str(error).strip()}", figures={})
+        except CrossfadeError as error:
+            return Outcome(status="broken", message=str(error), figures={})
+        self.in_a_row = self.in_a_row + 1 if seen.good else 0
+        self.log.info("%s · %d of %d good samples in a row", seen.text, self.in_a_row, self.samples)
+        if self.in_a_row >= self.samples:
+            return Outcome(status="caught up", message=seen.text, figures=seen.figures)
+        if time.time() > self.deadline:
+            return Outcome(status="timeout", message=f"not caught up in time. Seen last: {seen.text}", figures={})
+        return None
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while (outcome := await self.take()) is None:
+            await asyncio.sleep(self.poke_interval)
+        yield TriggerEvent(dict(outcome))
+
+
+async def connect(conn_id: str, *, needed_by: str) -> psycopg.AsyncConnection[dict[str, Any]]:
+    """An autocommit connection for one sample. Raises `Unreachable`, `UnusableConnection`."""
+    found: Endpoint = await aendpoint(conn_id, needed_by=needed_by)
+    try:
+        return await psycopg.AsyncConnection.connect(
+            found.conninfo(application_name="crossfade/sensor", connect_timeout=str(CONNECT_TIMEOUT)),
+            autocommit=True,
+            row_factory=psycopg.rows.dict_row,
+            prepare_threshold=None,
+        )
+    except psycopg.OperationalError as error:
+        raise Unreachable(name=conn_id, address=found.address, reason=str(error)) from error

@@ -1,0 +1,124 @@
+"""The workload writes what its ledger says, and the verdict notices every tampering."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from crossfade_lab import ledger, samples, testing
+from crossfade_lab.ledger import DELETED
+from crossfade_lab.pgbouncer import PgBouncer
+from crossfade_lab.postgres import PostgresServer
+from crossfade_lab.shop.data import TABLES, Logins
+from crossfade_lab.verdict import verify
+from crossfade_lab.workload import Spec, WorkloadProcess
+
+
+@dataclass
+class Shop:
+    server: PostgresServer
+    logins: Logins
+    bouncers: list[PgBouncer]
+
+    def spec(self, directory: Path, **changes: object) -> Spec:
+        endpoints = [bouncer.dsn("shop_app", "shop") for bouncer in self.bouncers]
+        return Spec(endpoints=endpoints, directory=str(directory), clients=8, rate=200.0, **changes)  # type: ignore[arg-type]
+
+    @property
+    def dsn(self) -> str:
+        return self.server.dsn(dbname="shop")
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    with (
+        testing.server(16) as server,
+        testing.shop(server) as logins,
+        testing.bouncers(server, logins, count=2) as bouncers,
+    ):
+        yield Shop(server, logins, bouncers)
+
+
+def test_every_table_of_the_shop_has_rows_and_readers_can_only_read(shop: Shop) -> None:
+    with psycopg.connect(shop.server.dsn(user="shop_bi", password=shop.logins.shop_bi, dbname="shop")) as reader:
+        for schema, name in TABLES:
+            query = psycopg.sql.SQL("SELECT count(*) FROM {}").format(psycopg.sql.Identifier(schema, name))
+            row = reader.execute(query).fetchone()
+            assert row is not None and row[0] > 0, name
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("DELETE FROM prices")
+
+
+def test_a_quiet_workload_loses_nothing_and_keeps_its_rate(shop: Shop, tmp_path: Path) -> None:
+    with WorkloadProcess(shop.spec(tmp_path)):
+        begin = time.time()
+        time.sleep(3)
+        end = time.time()
+    verdict = verify(tmp_path, shop.dsn)
+    assert verdict.ok, verdict.examples
+    assert verdict.acked_writes == verdict.attempted > 500
+    stats = samples.stretch(samples.read(tmp_path), begin, end)
+    assert stats.failed == 0
+    assert stats.per_second == pytest.approx(200, rel=0.1)
+
+
+def test_a_deleted_row_and_a_doubled_row_are_noticed(shop: Shop, tmp_path: Path) -> None:
+    with WorkloadProcess(shop.spec(tmp_path)):
+        time.sleep(1)
+    writes = ledger.read(tmp_path)
+    gone, doubled = writes[0].uid, writes[1].uid
+    last = {write.key: write.value for write in writes}
+    document = next(key for key, value in last.items() if key.startswith("document:") and value != DELETED)
+    with shop.server.connect("shop") as connection:
+        connection.execute("DELETE FROM events WHERE uid = %s", [gone])
+        connection.execute("DELETE FROM documents WHERE title = %s", [document.partition(":")[2]])
+        connection.execute(
+            "INSERT INTO events (uid, kind, value) SELECT uid, kind, value FROM events WHERE uid = %s", [doubled]
+        )
+    verdict = verify(tmp_path, shop.dsn)
+    assert (verdict.lost_writes, verdict.duplicated_writes, verdict.phantom_writes) == (2, 1, 0), verdict.examples
+
+
+def test_a_crash_of_the_server_fails_transactions_but_loses_none(shop: Shop, tmp_path: Path) -> None:
+    with WorkloadProcess(shop.spec(tmp_path)) as workload:
+        shop.server.kill()
+        shop.server.start()
+        before = workload.status()["acked"]
+        time.sleep(4)
+        assert workload.status()["acked"] > before, "clients connect again by themselves"
+    verdict = verify(tmp_path, shop.dsn)
+    assert verdict.ok, verdict.examples
+    assert verdict.failed + verdict.unknown > 0
+
+
+def test_a_pause_shows_as_latency_and_the_backlog_is_caught_up(shop: Shop, tmp_path: Path) -> None:
+    with WorkloadProcess(shop.spec(tmp_path)):
+        begin = time.time()
+        consoles = [psycopg.connect(bouncer.admin_dsn(), autocommit=True) for bouncer in shop.bouncers]
+        for console in consoles:
+            console.execute("PAUSE")
+        time.sleep(0.5)
+        for console in consoles:
+            console.execute("RESUME")
+            console.close()
+        time.sleep(1.5)
+        end = time.time()
+    stats = samples.stretch(samples.read(tmp_path), begin, end)
+    assert stats.failed == 0
+    assert 450 < stats.max < 900
+    assert stats.longest_gap > 450
+    assert stats.per_second == pytest.approx(200, rel=0.1)
+
+
+def test_a_killed_pgbouncer_sends_clients_to_the_other(shop: Shop, tmp_path: Path) -> None:
+    with WorkloadProcess(shop.spec(tmp_path)) as workload:
+        shop.bouncers[0].kill()
+        time.sleep(1)
+        before = workload.status()["acked"]
+        time.sleep(2)
+        assert workload.status()["acked"] - before > 300
+    shop.bouncers[0].start()
+    assert verify(tmp_path, shop.dsn).ok

@@ -1,0 +1,103 @@
+"""A world to migrate in: the shop on 16, an empty 18, PgBouncer before them; and a plan that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from crossfade_lab import testing
+from crossfade_lab.pgbouncer import PgBouncer
+from crossfade_lab.postgres import binaries
+
+from crossfade import phases
+from crossfade.connect import Endpoint
+from crossfade.migration import Migration
+from crossfade.plan import parse_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Servers, poolers and a migration between them."""
+
+    pair: testing.ShopPair
+    bouncers: list[PgBouncer]
+    m: Migration
+
+    def through_router(self) -> str:
+        """How the application connects."""
+        return self.bouncers[0].dsn(user="shop_app", dbname="shop")
+
+    def admin(self, side: str) -> psycopg.Connection:
+        """A superuser's session on one side."""
+        server = self.pair.source if side == "source" else self.pair.target
+        return psycopg.connect(server.dsn(dbname="shop"), autocommit=True)
+
+    def load(self) -> None:
+        """Everything up to the validation."""
+        for wave in phases.prepare(self.m).waves:
+            phases.load_wave(self.m, wave.number)
+        phases.harden(self.m)
+
+
+def declare(bouncers: list[PgBouncer], **changes: object) -> dict[str, object]:
+    """The plan of the tests."""
+    return {
+        "source": "shop_source",
+        "target": "shop_target",
+        "tables": {"include": ["public.*", "billing.*"]},
+        "load": {"waves": 2, "jobs": 2, "split_larger_than": "256kB"},
+        "routers": [
+            {
+                "kind": "pgbouncer",
+                "admin": [f"console_{n}" for n in range(len(bouncers))],
+                "database": "shop",
+                "switch": {"file": str(bouncers[0].databases)},
+            }
+        ],
+        "cutover": {
+            "approvers": ["alice"],
+            "application_roles": ["shop_app"],
+            "smoke": ["select 1 from public.orders limit 1"],
+        },
+        **changes,
+    }
+
+
+def migration(pair: testing.ShopPair, bouncers: list[PgBouncer], **changes: object) -> Migration:
+    """A migration between a pair of servers."""
+    known = {
+        "shop_source": Endpoint.from_dsn("shop_source", pair.dsn("source")),
+        "shop_target": Endpoint.from_dsn("shop_target", pair.dsn("target")),
+        **{f"console_{n}": Endpoint.from_dsn(f"console_{n}", b.admin_dsn()) for n, b in enumerate(bouncers)},
+    }
+    return Migration(parse_plan(declare(bouncers, **changes), name="shop"), known.__getitem__)
+
+
+@pytest.fixture
+def make_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., World]]:
+    """Makes worlds; they end with the test."""
+    monkeypatch.setenv("PG_BIN", str(binaries(18)))
+    with ExitStack() as stack:
+
+        def make(*, rows: int = 2_000, poolers: int = 1, **changes: object) -> World:
+            pair = stack.enter_context(testing.shop_pair(rows=rows))
+            bouncers = stack.enter_context(testing.bouncers(pair.source, pair.logins, count=poolers))
+            return World(pair=pair, bouncers=bouncers, m=migration(pair, bouncers, **changes))
+
+        yield make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """One of them."""
+    return make_world()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """Where a workload enters what it does."""
+    return tmp_path / "ledger"
