@@ -14,6 +14,7 @@ from crossfade_airflow.operators.cutover import CutoverOperator
 from crossfade_airflow.operators.harden import HardenOperator
 from crossfade_airflow.operators.load_wave import LoadWaveOperator
 from crossfade_airflow.operators.prepare import PrepareOperator
+from crossfade_airflow.operators.reconcile import ReconcileOperator
 from crossfade_airflow.operators.rehearse import RehearseOperator
 from crossfade_airflow.operators.validate import ValidateOperator
 from crossfade_airflow.sensors.replication_slot_lag import ReplicationSlotLagSensor
@@ -72,9 +73,9 @@ def _tasks(plan: Plan, file: str) -> None:
     catch_up = _catch_up(plan, prepare.output["streams"])
     validate = ValidateOperator(**_named("validate"), **of_plan)
     rehearse = RehearseOperator(**_named("rehearse"), **of_plan)
-    approve = CutoverApprovalOperator(**_named("approve_cutover"), **of_plan)
+    approve = CutoverApprovalOperator(**_named("approve_cutover"), **of_plan, plan_file=file)
     cutover = CutoverOperator(**_named("cutover"), **of_plan)
-    reconcile = ValidateOperator(**_named("reconcile"), **of_plan)
+    reconcile = ReconcileOperator(**_named("reconcile"), **of_plan)
 
     assess >> prepare >> load >> harden >> catch_up >> validate >> rehearse >> approve >> cutover >> reconcile
 

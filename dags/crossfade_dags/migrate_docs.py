@@ -83,9 +83,9 @@ Refuses without an approval of this plan and its newest validation.
 clear `validate` and everything after it. It never retries by itself. If in doubt, trigger the DAG **abort**.
 """,
     "reconcile": """
-**Compares both sides once more, with the target serving.**
+**Confirms that the move is complete**: definitions equal, sequences at or past the source's, clients on the target.
+Rows are not compared: the target takes writes by now that the fenced source does not have.
 
-*When it fails:* the log names tables and keys. The application is on the target; keep the source as it is until the
-differences are explained.
+*When it fails:* the log names what differs. The application is on the target; keep the source until it is explained.
 """,
 }

@@ -7,6 +7,7 @@ import atexit
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -45,7 +46,8 @@ SETTINGS: Mapping[str, str] = {
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
-    "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+    # How long a supervisor may overlook that its task has ended (default 5 s); see GATE_SETTLES
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
@@ -85,6 +87,7 @@ class AirflowStandalone:
         self.secret = secrets.token_hex(64)
         self.port = 0
         self._log_ports = processes.free_port(), processes.free_port()
+        self._tether: processes.Tether | None = None
         self._sessions: list[int] = []  # one a component; its workers and tasks are in it
 
     @classmethod
@@ -155,6 +158,8 @@ class AirflowStandalone:
             atexit.register(self.stop)
         self._migrate()
         self._sessions = [self._spawn(component).pid for component in COMPONENTS]
+        if not self.detached:
+            self._tether = processes.Tether(signal.SIGKILL, [-session for session in self._sessions])
         known = {"port": self.port, "passwords": self.passwords, "sessions": self._sessions}
         self._write("airflow.json", known)
         try:
@@ -165,6 +170,9 @@ class AirflowStandalone:
 
     def stop(self) -> None:
         """End every process that was started with this home: components, workers, tasks and what they left."""
+        if self._tether is not None:
+            self._tether.cut()
+            self._tether = None
         processes.end_all(self._processes, seconds=8)
         if not self.detached:
             atexit.unregister(self.stop)

@@ -6,12 +6,13 @@ from typing import Any
 
 import httpx
 
-from crossfade_lab.processes import LabError
+from crossfade_lab.processes import LabError, wait_until
 
 FINISHED = frozenset({"success", "failed"})
-#: Answered sooner than the scheduler has digested the end of the gate's first execution, Airflow 3.3.2 takes the
-#: task, queued again meanwhile, for one killed from outside and fails it.
-GATE_SETTLES = 3.0
+#: Seconds to wait before a gate is answered. A task's supervisor overlooks its end for up to
+#: `[workers] min_heartbeat_interval`; a gate answered before that is queued again while the executor still reports its
+#: first execution, and Airflow 3.3.2 then fails it ("finished with state success, but … state attribute is queued").
+GATE_SETTLES = 4.0
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -141,13 +142,11 @@ class AirflowClient:
         return {error["filename"]: error["stack_trace"] for error in errors}
 
     def wait_for_dag(self, dag: str, *, seconds: float = 90) -> None:
-        """Wait until a DAG has been parsed."""
-        self._wait(
-            lambda: {"import_errors": self.import_errors(), "dags": self.dags()},
-            lambda seen: dag in seen["dags"],
-            what=f"DAG {dag} to appear",
-            seconds=seconds,
-        )
+        """Wait until a DAG has been parsed; otherwise show what could not be."""
+        if wait_until(lambda: dag in self.dags(), seconds=seconds, every=0.5):
+            return
+        errors = "\n".join(f"{file}:\n{trace}" for file, trace in self.import_errors().items())
+        raise LabError(f"Waited {seconds:.0f} s for DAG {dag}. Seen: {self.dags()}. Import errors:\n{errors or 'none'}")
 
     def wait_for_run(self, dag: str, run: str, *, states: Collection[str] = FINISHED, seconds: float = 600) -> str:
         """Wait until a run is in one of the states; returns the state it is in."""

@@ -95,6 +95,7 @@ class PgBouncer:
         self.port = 0
         self.conffile = directory / "pgbouncer.ini"  #: the file it starts with
         self._process: subprocess.Popen[bytes] | None = None
+        self._tether: processes.Tether | None = None
 
     @classmethod
     def open(cls, directory: Path, *, detached: bool = True) -> Self:
@@ -220,6 +221,8 @@ class PgBouncer:
         process = self._process = processes.spawn([program, self.conffile], cwd=self.directory, log=self.log)
         ended = processes.wait_until(lambda: process.poll() is not None or self._accepts(), seconds=10)
         if ended and process.poll() is None and self.pid == process.pid:
+            if not self.detached:
+                self._tether = processes.Tether(signal.SIGTERM, [process.pid])
             return True
         said = self.log.read_text(errors="replace")[start_of_log:]
         if "Address already in use" in said:
@@ -233,6 +236,9 @@ class PgBouncer:
         return False
 
     def _end(self, number: signal.Signals) -> None:
+        if self._tether is not None:
+            self._tether.cut()
+            self._tether = None
         if (pid := self.pid) is None:
             return
         for attempt in (number, signal.SIGKILL):

@@ -94,6 +94,7 @@ class PostgresServer:
         self.password = secrets.token_urlsafe(18)
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._tether: processes.Tether | None = None
 
     @classmethod
     def open(cls, directory: Path, *, detached: bool = True) -> Self:
@@ -189,6 +190,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Fast shutdown (a checkpoint, clients disconnected); immediate if that takes too long."""
+        self._let_go()
         if (pid := self.pid) is not None:
             processes.send(pid, signal.SIGINT)
             if not self._wait_gone(pid, STOP_SECONDS):
@@ -200,6 +202,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Crash: SIGKILL the postmaster and all its children at the same instant."""
+        self._let_go()
         if (pid := self.pid) is None:
             return
         processes.send(pid, signal.SIGSTOP)  # so that it forks nobody while we look
@@ -249,6 +252,8 @@ class PostgresServer:
         process = self._process = processes.spawn(command, cwd=self.directory, log=self.log)
         ended = processes.wait_until(lambda: self._ready() or process.poll() is not None, seconds=START_SECONDS)
         if ended and process.returncode is None:
+            if not self.detached:
+                self._tether = processes.Tether(signal.SIGINT, [process.pid])
             return True
         said = self.log.read_text(errors="replace")[start_of_log:]
         if "Address already in use" in said:
@@ -270,6 +275,11 @@ class PostgresServer:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
         return processes.wait_until(lambda: not processes.is_alive(pid), seconds=seconds)
+
+    def _let_go(self) -> None:
+        if self._tether is not None:
+            self._tether.cut()
+            self._tether = None
 
     def _describe(self) -> None:
         description = self.directory / "server.json"

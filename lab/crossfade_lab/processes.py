@@ -110,6 +110,29 @@ def clean_environment() -> Mapping[str, str]:
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
+class Tether:
+    """Ends processes when this one is gone, however it died: a shell that waits for the end of a pipe we hold.
+
+    :param number: the signal they get
+    :param ids: their process ids; a negative one means a process group
+    """
+
+    def __init__(self, number: signal.Signals, ids: Sequence[int]) -> None:
+        script = 'cat >/dev/null; for id in "$@"; do kill -s "$0" -- "$id"; done'
+        self._shell = subprocess.Popen(
+            ["sh", "-c", script, number.name.removeprefix("SIG"), *map(str, ids)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def cut(self) -> None:
+        """Let them go: they are about to end, or have ended."""
+        self._shell.kill()
+        self._shell.communicate()
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 nobody listens on now; whoever uses it must be ready to lose the race."""
     with socket.socket() as probe:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-TYPO = {"max_bytes": "max_byte", "approvers": "aprovers"}
 
 
 @pytest.fixture
@@ -21,19 +20,16 @@ def folders(tmp_path):
     return dags, plans
 
 
-@pytest.mark.parametrize("key", TYPO)
-def test_the_import_error_names_file_and_key_and_the_other_plan_is_unaffected(parse, folders, key):
+def test_the_import_error_names_file_and_key_and_the_other_plan_is_unaffected(parse, folders):
     dags, plans = folders
     broken = plans / "beta.yaml"
-    broken.write_text(broken.read_text().replace(f"{key}:", f"{TYPO[key]}:"))
+    broken.write_text(broken.read_text().replace("max_bytes:", "max_byte:"))
 
     found = parse(dags, plans)
 
     assert set(found.import_errors) == {"beta.py"}
     error = found.import_errors["beta.py"]
-    assert "beta.yaml" in error
-    assert TYPO[key] in error
-    assert f"Did you mean '{key}'?" in error
+    assert "beta.yaml: lag.max_byte: unknown key. Did you mean 'max_bytes'?" in error
     assert {"alpha.migrate", "abort"} <= found.dags.keys()
     assert "beta.migrate" not in found.dags
 

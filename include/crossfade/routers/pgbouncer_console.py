@@ -68,6 +68,7 @@ class Pool:
     clients_active: int
     clients_waiting: int
     servers: int  #: connections to PostgreSQL in any state
+    logins: int  #: of these, how many have not finished logging in
     longest_wait: float  #: seconds that the first client in the queue has waited
 
 
@@ -176,6 +177,7 @@ class Console:
                 clients_active=int(row["cl_active"]),
                 clients_waiting=int(row["cl_waiting"]),
                 servers=sum(int(value) for key, value in row.items() if key.startswith("sv_")),
+                logins=int(row["sv_login"]),
                 longest_wait=int(row["maxwait"]) + int(row.get("maxwait_us", "0")) / 1e6,
             )
             for row in self.command("SHOW POOLS")

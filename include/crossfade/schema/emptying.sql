@@ -20,5 +20,6 @@ WITH ours AS (
 )
 SELECT o.kind, (pg_identify_object(o.catalog, o.oid, 0)).identity AS identity
 FROM objects o
-WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
+WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype IN ('e', 'i')
+                  AND d.refobjid <> o.oid)  -- a partitioned table depends so on its own key columns
 ORDER BY o.step, o.oid

@@ -28,6 +28,13 @@ SETTINGS: Mapping[str, str] = {
 _AS_SOMEBODY = re.compile(r"^(RE)?SET SESSION AUTHORIZATION\b", re.MULTILINE)
 _REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject)
 
+#: What a caller may wait for: locks, and rows that another stream has not applied yet.
+_PASSING = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.ForeignKeyViolation,
+)
+
 _REMEDIES = {
     "42501": "Grant the migration role what docs/privileges/target.sql lists. It must be able to SET ROLE to owners",
     "42704": "Create the missing role, type or extension on the target first",
@@ -54,12 +61,14 @@ def set_locally(conn: Connection, settings: Mapping[str, str]) -> None:
 
 
 def execute(conn: Connection, entry: Entry, sql: str | None = None) -> None:
-    """Run an entry's statements in the open transaction. Raises `StatementRefused`; lock trouble passes as it is."""
+    """Run an entry's statements in the open transaction. Raises `StatementRefused`, or as it is what may pass."""
     try:
         conn.execute((sql or entry.sql).encode())
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.OperationalError):
+    except _PASSING:
         raise
     except psycopg.Error as error:
+        if conn.closed:
+            raise
         primary = error.diag.message_primary or str(error)
         raise StatementRefused(entry=entry, sqlstate=error.sqlstate or "", message=primary) from error
 

@@ -93,7 +93,7 @@ def reconcile(m: Migration) -> list[str]:
     """
     with m.session(Side.SOURCE, "reconcile") as source, m.session(Side.TARGET, "reconcile") as target:
         mismatches = [f"definition: {difference}" for difference in compare(source, target, m.plan.tables)]
-        mismatches += [f"sequence: {difference}" for difference in compare_sequences(source, target)]
+        mismatches += [f"sequence: {difference}" for difference in compare_sequences(source, target, m.plan.tables)]
     for router in m.routers():
         with router:
             if (side := router.serving()) is not Side.TARGET:

@@ -11,6 +11,7 @@ from crossfade_airflow.operators.pgbouncer_pause import PgBouncerPauseOperator
 from crossfade_airflow.operators.pgbouncer_reload import PgBouncerReloadOperator
 from crossfade_airflow.operators.pgbouncer_resume import PgBouncerResumeOperator
 from crossfade_airflow.operators.prepare import PrepareOperator
+from crossfade_airflow.operators.reconcile import ReconcileOperator
 from crossfade_airflow.operators.rehearse import RehearseOperator
 from crossfade_airflow.operators.reset_sequences import ResetSequencesOperator
 from crossfade_airflow.operators.validate import ValidateOperator
@@ -24,6 +25,7 @@ __all__ = [
     "RehearseOperator",
     "CutoverApprovalOperator",
     "CutoverOperator",
+    "ReconcileOperator",
     "AbortOperator",
     "MigrationOperator",
     "ResetSequencesOperator",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from crossfade import phases
+from crossfade.cutover import recovery
 from crossfade_airflow.operators.migration import MigrationOperator
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class AbortOperator(MigrationOperator):
         self.action = action
 
     def execute(self, context: Context) -> str:
-        steps = {AbortAction.RESTORE_TRAFFIC: phases.abort, AbortAction.ABANDON: phases.abandon}
-        outcome = steps[AbortAction(self.action)](self.migration())
+        action = AbortAction(self.action)
+        migration = self.migration()
+        outcome = recovery.abandon(migration) if action is AbortAction.ABANDON else recovery.settle(migration).sentence
         self.log.info("%s", outcome)
         return outcome

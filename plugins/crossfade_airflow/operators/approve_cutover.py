@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-from crossfade import phases
+from crossfade.cutover.rehearsal import gate_body
 from crossfade.errors import PreconditionError
+from crossfade.phases import record_approval
+from crossfade.plan import load_plan
 from crossfade_airflow.operators.migration import pinned_migration
 
 if TYPE_CHECKING:
@@ -28,20 +30,31 @@ class CutoverApprovalOperator(ApprovalOperator):
 
     :param plan: name of the plan
     :param target_conn_id: connection to the plan's target, whose journal holds the plan
+    :param plan_file: the plan's file; how it differs from what the journal holds is shown, and changes nothing
     """
 
-    template_fields: Sequence[str] = ("plan", "target_conn_id", "subject")
+    template_fields: Sequence[str] = ("plan", "target_conn_id", "plan_file", "subject")
 
-    def __init__(self, *, plan: str, target_conn_id: str, subject: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        plan: str,
+        target_conn_id: str,
+        plan_file: str | None = None,
+        subject: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs |= {"retries": 0, "defaults": self.REJECT}
         super().__init__(subject=subject or f"Cut {plan} over?", **kwargs)
         self.plan = plan
         self.target_conn_id = target_conn_id
+        self.plan_file = plan_file
 
     def execute(self, context: Context) -> None:
         migration = pinned_migration(self.plan, self.target_conn_id)
         cutover = migration.plan.cutover
-        self.body = phases.gate_body(migration, run_id=context["run_id"])
+        declared = migration.plan.difference(load_plan(self.plan_file)) if self.plan_file else []
+        self.body = gate_body(migration, run_id=context["run_id"], declared=declared)
         self.assigned_users = [{"id": user, "name": user} for user in cutover.approvers]
         self.response_timeout = cutover.approval_timeout
         self.log.info("asking %s, for %s:\n%s", ", ".join(cutover.approvers), cutover.approval_timeout, self.body)
@@ -59,9 +72,7 @@ class CutoverApprovalOperator(ApprovalOperator):
         if not user:
             raise ApprovedByNobody
         migration = pinned_migration(self.plan, self.target_conn_id)
-        phases.record_approval(
-            migration, run_id=context["run_id"], approver=user["id"], approved_at=event["responded_at"]
-        )
+        record_approval(migration, run_id=context["run_id"], approver=user["id"], approved_at=event["responded_at"])
         self.log.info("approved by %s at %s; recorded in the journal", user["id"], event["responded_at"])
 
     def _rejected(self, event: dict[str, Any]) -> str:

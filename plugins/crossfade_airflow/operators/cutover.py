@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from crossfade import phases
+from crossfade.cutover import order
 from crossfade_airflow.operators.migration import MigrationOperator
 
 if TYPE_CHECKING:
@@ -24,6 +25,5 @@ class CutoverOperator(MigrationOperator):
         super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        summary = phases.cutover(self.migration(), run_id=context["run_id"])
-        steps = [{"step": name, "ms": round(ms, 1), "outcome": outcome} for name, ms, outcome in summary.steps]
-        return {"paused_ms": round(summary.paused_ms, 1), "steps": steps}
+        summary = order.run(self.migration(), run_id=context["run_id"])
+        return {"paused_ms": summary.paused_ms, "steps": [asdict(step) for step in summary.steps]}

@@ -15,5 +15,4 @@ class HardenOperator(MigrationOperator):
     """Create the remaining constraints and triggers on the target, and gather its statistics."""
 
     def execute(self, context: Context) -> None:
-        hardened = phases.harden(self.migration())
-        self.log.info("%s", hardened)
+        phases.harden(self.migration())

@@ -38,12 +38,10 @@ class PrepareOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         plan = load_plan(self.plan_file)
-        prepared = phases.prepare(Migration(plan, resolver(plan.name)), run_id=context["run_id"])
-        for difference in prepared.differences:
-            self.log.warning("the plan has changed since it was pinned: %s", difference)
+        prepared = phases.prepare(Migration(plan, resolver(plan.name)))
         ti = context["ti"]
         ti.xcom_push("streams", [object_name(plan.name, wave.number) for wave in prepared.waves])
-        ti.xcom_push("migration", {"id": str(prepared.migration_id), "hash": plan.hash})
+        ti.xcom_push("migration", {"id": prepared.migration_id, "hash": plan.hash})
         return [{"wave": wave.number, "tables": _label(wave.number, wave.tables)} for wave in prepared.waves]
 
 

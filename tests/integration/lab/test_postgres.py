@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -68,3 +70,14 @@ def test_a_directory_the_servers_user_cannot_reach_is_refused() -> None:
         directory.chmod(0o700)
         with pytest.raises(LabError, match="chmod o"):
             PostgresServer(directory / "pg", 18).start()
+
+
+def test_servers_end_with_a_process_that_is_killed() -> None:
+    """pytest killed from outside runs no cleanup; its servers must not stay."""
+    program = (
+        "import os, signal; from crossfade_lab import testing\n"
+        "with testing.server(18) as server:\n"
+        "    print(server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert processes.wait_until(lambda: not processes.is_alive(int(done.stdout)), seconds=10)

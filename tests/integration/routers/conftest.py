@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from crossfade.connect import Endpoint
 from crossfade.plan import PgBouncerRouter
 from crossfade.routers.base import Side
@@ -84,14 +85,17 @@ class Pooled:
 
 
 @contextmanager
-def pooled(postgres: PostgresServer, *, count: int = 2, names: tuple[str, ...] = ("shop",)) -> Iterator[Pooled]:
+def pooled(
+    postgres: PostgresServer, *, count: int = 2, names: tuple[str, ...] = ("shop",), **settings: str
+) -> Iterator[Pooled]:
     """Instances that start by leading to the source."""
     with scratch_directory() as directory, ExitStack() as stack:
         file = directory / "databases.ini"
         setup = Pooled(postgres=postgres, bouncers=[], file=file, names=names)
         write_databases(file, {name: setup.destination(Side.SOURCE) for name in (*names, "neighbour")})
         for n in range(1, count + 1):
-            setup.bouncers.append(stack.enter_context(PgBouncer(directory / f"b{n}", file, {APP: PASSWORD})))
+            bouncer = PgBouncer(directory / f"b{n}", file, {APP: PASSWORD}, settings=settings)
+            setup.bouncers.append(stack.enter_context(bouncer))
         yield setup
 
 

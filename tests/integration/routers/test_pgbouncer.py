@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from crossfade.connect import Endpoint
 from crossfade.errors import TransientError
-from crossfade.routers.base import Pausing, PauseTimeout, Side
+from crossfade.routers.base import PauseTimeout, Pausing, Side
 from crossfade.routers.pgbouncer import InstancesFailed, PgBouncerFleet, PointsElsewhere
 from crossfade.routers.pgbouncer_console import Console
 from crossfade.routers.pgbouncer_switch import SwitchFileUnusable
@@ -127,6 +128,22 @@ def test_a_pause_that_a_transaction_outlasts_names_it_and_leaves_traffic_flowing
         fleet.resume()
 
 
+def test_a_pause_cuts_no_login_which_would_be_taken_for_a_failing_server(postgres: PostgresServer) -> None:
+    with (
+        pooled(postgres, count=1, server_login_retry="15") as setup,
+        setup.fleet() as fleet,
+        Load(setup) as load,
+    ):
+        for side in (Side.TARGET, Side.SOURCE) * 2:
+            fleet.pause(soon())
+            fleet.repoint(side)
+            fleet.resume()  # … and at once, while PgBouncer logs in to the new side:
+            fleet.pause(soon())
+            fleet.resume()
+            assert load.progresses(seconds=5), "clients waited for server_login_retry"
+    assert load.errors == []
+
+
 def test_a_deadline_already_over_is_a_timeout_too(one: Pooled) -> None:
     with one.fleet() as fleet, open_transaction(one), pytest.raises(PauseTimeout):
         fleet.pause(time.monotonic() - 1)
@@ -145,7 +162,12 @@ def test_resuming_twice_or_without_a_pause_is_nothing(two: Pooled) -> None:
 
 def test_another_process_ends_a_pause_that_still_waits(one: Pooled) -> None:
     with one.fleet() as fleet, open_transaction(one):
-        waiting = threading.Thread(target=lambda: pytest.raises(TransientError, fleet.pause, soon(2)))
+
+        def pause() -> None:
+            with pytest.raises(TransientError):
+                fleet.pause(soon(2))
+
+        waiting = threading.Thread(target=pause)
         waiting.start()
         while not paused(one.consoles()[0]):
             time.sleep(0.01)

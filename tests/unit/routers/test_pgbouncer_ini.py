@@ -1,9 +1,10 @@
 """PgBouncer's [databases] as text: what is read is what PgBouncer reads, and a rewrite touches only our own lines."""
 
 import pytest
-from crossfade.routers.pgbouncer_ini import Destination, UnreadableIni, destinations, parameters, quote, rewrite
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
+from crossfade.routers.pgbouncer_ini import Destination, UnreadableIni, destinations, parameters, quote, rewrite
 
 TARGET = Destination(host="new.example", port=5433, dbname="shop")
 
@@ -24,9 +25,7 @@ shop = 1
 def test_only_host_port_and_dbname_of_our_names_change() -> None:
     assert rewrite(FILE, ["shop", "shop_ro"], TARGET) == FILE.replace(
         "shop = host=old.example port=5432 dbname=shop pool", "shop = host=new.example port=5433 dbname=shop pool"
-    ).replace(
-        "shop_ro=host='old.example'  port = 5432\n", "shop_ro=host=new.example  port = 5433 dbname=shop\n"
-    )
+    ).replace("shop_ro=host='old.example'  port = 5432\n", "shop_ro=host=new.example  port = 5433 dbname=shop\n")
 
 
 def test_a_rewrite_to_where_it_leads_already_changes_nothing() -> None:

@@ -1,0 +1,78 @@
+"""The checks of the assessment: how one is written, and the list of all.
+
+A check is a generator that yields a `Problem` for each thing that would go wrong later. It takes the facts that it needs
+as parameters of these names: ``plan``, ``source``, ``target``, ``routes``, ``poolers`` (see `scene.Scene`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """What a finding means for the migration."""
+
+    BLOCKER = "blocker"  #: it must be put right first
+    WARNING = "warning"  #: it may hurt; somebody should decide
+    NOTE = "note"  #: good to know
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a check saw; with the check's id and severity it becomes a `Finding`."""
+
+    object: str  #: what it is about: a table, a role, a setting, an instance
+    seen: str
+    remedy: str  #: pasteable SQL or configuration, or what to do
+    severity: Severity | None = field(default=None, kw_only=True)  #: where it differs from the check's
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One result of the assessment."""
+
+    check: str
+    severity: Severity
+    object: str
+    seen: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.object}: {self.seen}. {self.remedy}"
+
+
+CheckFunction = Callable[..., Iterator[Problem]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One question that the assessment asks."""
+
+    id: str
+    severity: Severity
+    function: CheckFunction
+    needs: tuple[str, ...]  #: the facts that the function takes
+
+    @property
+    def describe(self) -> str:
+        """What it looks for: the first line of its docstring."""
+        return (inspect.getdoc(self.function) or self.id).splitlines()[0]
+
+
+CHECKS: dict[str, Check] = {}  #: by id, in the order of their modules
+
+
+def check(id: str, *, severity: Severity) -> Callable[[CheckFunction], CheckFunction]:
+    """Register a generator of problems under an id ``family.what``."""
+
+    def register(function: CheckFunction) -> CheckFunction:
+        if id in CHECKS:
+            raise ValueError(f"two checks are called {id}")
+        needs = tuple(inspect.signature(function).parameters)
+        CHECKS[id] = Check(id=id, severity=severity, function=function, needs=needs)
+        return function
+
+    return register

@@ -1,0 +1,114 @@
+"""A migration that is approved, under load, while another plan's YAML is broken; and what is refused afterwards."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from crossfade_lab.verdict import verify
+from crossfade_lab.workload import WorkloadProcess
+
+pytestmark = pytest.mark.e2e
+
+DAG, GATE = "approved.migrate", "approve_cutover"
+
+
+@pytest.fixture(scope="module")
+def story(stage):
+    """The whole migration with clients writing, and what was seen on the way."""
+    broken = stage.plan_file("doubted")
+    whole = broken.read_text()
+    spec = stage.workload("approved")
+    seen = SimpleNamespace(gate=None, errors={}, run="")
+    with WorkloadProcess(spec) as workload:
+        seen.run = stage.migrate("approved")
+        stage.until_the_gate("approved", seen.run)
+        seen.gate = stage.client.gate(DAG, seen.run, GATE)
+        broken.write_text(whole.replace("max_bytes", "max_byte"))
+        deadline = time.monotonic() + 60
+        while not seen.errors and time.monotonic() < deadline:
+            seen.errors = stage.client.import_errors()
+            time.sleep(0.5)
+        stage.client.answer(DAG, seen.run, GATE)
+        seen.state = stage.client.wait_for_run(DAG, seen.run, seconds=180)
+        broken.write_text(whole)
+        time.sleep(3)
+        seen.failed = workload.status()["failed"]
+    seen.tasks = stage.client.task_states(DAG, seen.run)
+    seen.ledger = spec.directory
+    return seen
+
+
+def test_it_completes_and_the_application_is_on_the_target(stage, story):
+    assert story.state == "success", story.tasks
+    assert set(story.tasks.values()) == {"success"}
+    assert stage.serving("approved") == "target"
+
+
+def test_no_acknowledged_write_is_lost_or_doubled_and_no_client_saw_an_error(stage, story):
+    verdict = verify(story.ledger, stage.through_the_pooler("approved", "shop_owner"))
+    assert verdict.ok, verdict.examples
+    assert verdict.acked_writes > 100
+    assert story.failed == 0
+
+
+def test_the_gate_shows_what_is_needed_to_decide(story):
+    body = story.gate["body"]
+    assert "predicted pause" in body
+    assert "all equal" in body
+    assert [user["id"] for user in story.gate["assigned_users"]] == ["operator"]
+    assert story.gate["defaults"] == ["Reject"]
+
+
+def test_the_approval_is_in_the_journal_with_plan_and_validation(stage, story):
+    with stage.target.connect("approved") as connection:
+        rows = connection.execute(
+            """
+            SELECT a.approver, a.run_id, a.plan_hash = m.hash, v.equal
+            FROM crossfade.approval a JOIN crossfade.migration m ON m.id = a.migration_id
+            JOIN crossfade.validation v ON v.id = a.validation_id"""
+        ).fetchall()
+    assert rows == [("operator", story.run, True, True)]
+
+
+def test_the_other_plans_broken_yaml_is_an_import_error_that_names_file_and_key(story):
+    assert [file.rsplit("/", 1)[-1] for file in story.errors] == ["doubted.py"]
+    assert "doubted.yaml: lag.max_byte: unknown key. Did you mean 'max_bytes'?" in next(iter(story.errors.values()))
+
+
+def test_progress_shows_in_the_task_log_and_a_mapped_task_is_named_after_its_tables(stage, story):
+    assert "rows copied" in stage.log(DAG, story.run, "load")
+    waves = [task for task in stage.client.task_instances(DAG, story.run) if task["task_id"] == "load"]
+    assert len(waves) == 2
+    assert all("public." in task["rendered_map_index"] for task in waves)
+
+
+def test_the_cutovers_steps_are_its_xcom(stage, story):
+    summary = stage.client.xcom(DAG, story.run, "cutover")
+    assert 0 < summary["paused_ms"] < 5000
+    assert "decide" in [step["name"] for step in summary["steps"]]
+
+
+def test_no_password_shows_in_any_log_or_rendered_field(stage, story):
+    secrets = [stage.logins.crossfade, stage.bouncer.admin_password]
+    logs = [path for path in stage.airflow.home.rglob("*.log") if path.is_file()]
+    assert len(logs) > 5
+    for path in logs:
+        text = path.read_text(errors="replace")
+        assert not any(secret in text for secret in secrets), path
+    fields = str(stage.client.task_instances(DAG, story.run))
+    assert not any(secret in fields for secret in secrets)
+
+
+def test_clearing_the_load_after_the_cutover_is_refused(stage, story):
+    before = _orders(stage)
+    stage.client.clear(DAG, story.run, ["load"], downstream=False)
+    state = stage.client.wait_for_task(DAG, story.run, "load[0]", states={"failed", "success", "up_for_retry"})
+    assert state == "failed"
+    assert "load was refused: the migration 'approved' is cut over" in stage.log(DAG, story.run, "load[0]")
+    assert _orders(stage) >= before
+
+
+def _orders(stage):
+    with stage.target.connect("approved") as connection:
+        return connection.execute("SELECT count(*) FROM public.orders").fetchone()[0]

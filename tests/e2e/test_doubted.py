@@ -1,0 +1,62 @@
+"""A migration that is rejected first, and whose gate somebody then marks as success."""
+
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+DAG, GATE = "doubted.migrate", "approve_cutover"
+
+
+@pytest.fixture(scope="module")
+def rejected(stage):
+    """A run that came to the gate and was rejected."""
+    run = stage.migrate("doubted")
+    stage.until_the_gate("doubted", run)
+    stage.client.answer(DAG, run, GATE, "Reject")
+    assert stage.client.wait_for_run(DAG, run, seconds=60) == "success"
+    return run
+
+
+def test_a_rejection_skips_the_cutover_and_says_how_to_go_on(stage, rejected):
+    states = stage.client.task_states(DAG, rejected)
+    assert (states[GATE], states["cutover"], states["reconcile"]) == ("success", "skipped", "skipped")
+    log = stage.log(DAG, rejected, GATE)
+    assert "rejected by operator. Nothing was changed" in log
+    assert "action=abandon" in log
+
+
+def test_a_rejection_leaves_everything_as_it_was(stage, rejected):
+    assert stage.serving("doubted") == "source"
+    assert [active for _, active in stage.slots("doubted")] == [True, True]
+    with stage.target.connect("doubted") as connection:
+        assert connection.execute("SELECT state FROM crossfade.migration").fetchall() == [("active",)]
+        assert connection.execute("SELECT count(*) FROM crossfade.approval").fetchone() == (0,)
+        enabled = connection.execute(
+            "SELECT subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+            " WHERE d.datname = current_database()"
+        ).fetchall()
+    assert enabled == [(True,), (True,)]
+    app = stage.target.dsn(user="shop_app", password=stage.logins.shop_app, dbname="doubted")
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(app)
+
+
+def test_a_gate_marked_as_success_by_hand_opens_nothing(stage, rejected):
+    run = stage.migrate("doubted")
+    stage.until_the_gate("doubted", run)
+    stage.client.set_state(DAG, run, GATE, "success")
+    assert stage.client.wait_for_run(DAG, run, seconds=90) == "failed"
+    states = stage.client.task_states(DAG, run)
+    assert (states["cutover"], states["reconcile"]) == ("failed", "upstream_failed")
+    log = stage.log(DAG, run, "cutover")
+    assert "the cutover was refused, clients were not held and nothing was changed" in log
+    assert "approv" in log
+    assert stage.serving("doubted") == "source"
+
+
+def test_giving_up_drops_the_slots_and_keeps_the_application_where_it_is(stage, rejected):
+    run = stage.client.trigger("abort", {"plan": "doubted", "action": "abandon"})
+    assert stage.client.wait_for_run("abort", run, seconds=60) == "success", stage.log("abort", run, "abort")
+    assert stage.slots("doubted") == []
+    assert stage.serving("doubted") == "source"

@@ -1,0 +1,51 @@
+"""A dress rehearsal that ends early, and a worker that is killed while it copies."""
+
+import pytest
+
+from crossfade_lab.processes import wait_until
+
+pytestmark = pytest.mark.e2e
+
+DAG = "killed.migrate"
+BLOCKED = "payments"
+
+
+def _copied(stage):
+    """Tables of the plan whose rows have arrived, all but the blocked one."""
+    with stage.target.connect("killed") as connection:
+        query = "SELECT count(*) FROM crossfade.part WHERE rows > 0 AND table_name <> %s"
+        return connection.execute(query, [f"public.{BLOCKED}"]).fetchone()[0]
+
+
+def test_a_run_stops_after_the_task_it_was_told(stage):
+    run = stage.migrate("killed", stop_after="prepare")
+    assert stage.client.wait_for_run(DAG, run, seconds=120) == "success"
+    states = stage.client.task_states(DAG, run)
+    assert (states["assess"], states["prepare"]) == ("success", "success")
+    rest = {state for task, state in states.items() if task not in ("assess", "prepare")}
+    assert rest == {"skipped"}
+    assert stage.slots("killed") == []
+
+
+def test_a_copy_killed_half_way_is_done_again_and_compares_equal(stage):
+    with stage.target.connect("killed") as blocker:
+        blocker.autocommit = False
+        blocker.execute(f"LOCK TABLE public.{BLOCKED} IN ACCESS EXCLUSIVE MODE")  # holds up the copy of one table
+        run = stage.migrate("killed", stop_after="validate")
+        assert wait_until(lambda: _copied(stage) > 0, seconds=90, every=0.2), stage.client.task_states(DAG, run)
+        assert stage.kill_task(DAG, run, "load")
+        blocker.rollback()
+    assert stage.client.wait_for_run(DAG, run, seconds=240) == "success", stage.client.task_states(DAG, run)
+    tries = [task["try_number"] for task in stage.client.task_instances(DAG, run) if task["task_id"] == "load"]
+    assert max(tries) > 1
+    assert stage.client.task_states(DAG, run)["validate"] == "success"
+
+
+def test_a_complete_load_that_is_cleared_is_left_alone(stage):
+    run = stage.migrate("killed", stop_after="load")
+    assert stage.client.wait_for_run(DAG, run, seconds=120) == "success"
+    before = stage.slots("killed")
+    stage.client.clear(DAG, run, ["load"], downstream=False)
+    assert stage.client.wait_for_run(DAG, run, seconds=120) == "success"
+    assert stage.slots("killed") == before
+    assert len(before) == 2

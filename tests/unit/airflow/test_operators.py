@@ -1,0 +1,126 @@
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+
+from crossfade.errors import FatalError, PlanError, PreconditionError, TransientError
+from crossfade_airflow.operators import approve_cutover
+from crossfade_airflow.operators.abort import AbortOperator
+from crossfade_airflow.operators.approve_cutover import ApprovedByNobody, CutoverApprovalOperator
+from crossfade_airflow.operators.cutover import CutoverOperator
+from crossfade_airflow.operators.load_wave import LoadWaveOperator
+from crossfade_airflow.operators.prepare import _label
+from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
+from crossfade_dags.stop_after import skip_when_stopped
+
+OF_PLAN = {"plan": "shop", "target_conn_id": "shop_target"}
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (TransientError("x"), RetryAction.RETRY),
+        (PreconditionError("x"), RetryAction.FAIL),
+        (PlanError(file="f", key="k", problem="p"), RetryAction.FAIL),
+        (FatalError("x"), RetryAction.FAIL),
+        (RuntimeError("x"), RetryAction.DEFAULT),
+    ],
+)
+def test_only_what_may_pass_by_itself_is_retried(error, action):
+    assert RETRY_ONLY_TRANSIENT.evaluate(error, 1, 2).action is action
+
+
+@pytest.mark.parametrize("kind", [CutoverApprovalOperator, CutoverOperator])
+def test_gate_and_cutover_refuse_to_be_retried_whatever_the_dag_says(kind):
+    assert kind(task_id="t", retries=5, **OF_PLAN).retries == 0
+
+
+def test_every_operator_retries_only_what_may_pass():
+    assert LoadWaveOperator(task_id="t", wave=1, **OF_PLAN).retry_policy is RETRY_ONLY_TRANSIENT
+
+
+def test_a_wave_is_called_by_its_tables():
+    assert _label(2, ["public.a", "public.b"]) == "2: public.a, public.b"
+    assert _label(1, [f"public.t{n}" for n in range(9)]) == "1: public.t0, public.t1, public.t2 and 6 more"
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """A gate whose migration is fake; what it records is in `gate.recorded`."""
+    recorded = []
+    monkeypatch.setattr(approve_cutover, "pinned_migration", lambda plan, target: SimpleNamespace(name=plan))
+    monkeypatch.setattr(approve_cutover, "record_approval", lambda m, **kwargs: recorded.append((m.name, kwargs)))
+    operator = CutoverApprovalOperator(task_id="approve", **OF_PLAN)
+    operator.recorded = recorded
+    return operator
+
+
+def answer(option, user="alice"):
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    who = {"id": user, "name": user} if user else None
+    return {"chosen_options": [option], "params_input": {}, "responded_at": at, "responded_by_user": who}
+
+
+def test_an_approval_is_recorded_with_who_and_when(gate):
+    gate.execute_complete({"run_id": "r1"}, answer("Approve"))
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    assert gate.recorded == [("shop", {"run_id": "r1", "approver": "alice", "approved_at": at})]
+
+
+def test_a_rejection_records_nothing_and_says_how_to_go_on(gate, caplog):
+    gate.execute_complete({"run_id": "r1"}, answer("Reject"))
+    assert gate.recorded == []
+    assert "action=abandon" in gate._rejected(answer("Reject"))
+    assert "not answered in time" in gate._rejected(answer("Reject", user=None))
+
+
+def test_an_approval_without_a_person_is_refused(gate):
+    with pytest.raises(ApprovedByNobody):
+        gate.execute_complete({"run_id": "r1"}, answer("Approve", user=None))
+    assert gate.recorded == []
+
+
+def test_an_unknown_way_to_abort_is_refused_before_anything_is_touched(monkeypatch):
+    operator = AbortOperator(task_id="t", action="drop_everything", **OF_PLAN)
+    monkeypatch.setattr(operator, "migration", lambda: pytest.fail("touched"))
+    with pytest.raises(ValueError, match="drop_everything"):
+        operator.execute({})
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "task", "skipped"),
+    [
+        (None, "cutover", False),
+        ("validate", "validate", False),
+        ("validate", "rehearse", True),
+        ("load", "catch_up.slot_lag", True),
+        ("catch_up", "catch_up.slot_lag", False),
+    ],
+)
+def test_stop_after_skips_what_comes_later(stop_after, task, skipped):
+    hook = skip_when_stopped(("load", "catch_up", "validate", "rehearse", "cutover"))
+    context = {"params": {"stop_after": stop_after}, "task": SimpleNamespace(task_id=task)}
+    if skipped:
+        with pytest.raises(AirflowSkipException, match=stop_after):
+            hook(context)
+    else:
+        hook(context)
+
+
+def test_the_gate_asks_those_whom_the_pinned_plan_names(gate, monkeypatch):
+    cutover = SimpleNamespace(approvers=("alice", "bob"), approval_timeout=timedelta(days=7))
+    migration = SimpleNamespace(plan=SimpleNamespace(cutover=cutover))
+    monkeypatch.setattr(approve_cutover, "pinned_migration", lambda plan, target: migration)
+    monkeypatch.setattr(approve_cutover, "gate_body", lambda m, run_id, declared: f"all is well in {run_id}")
+    asked = {}
+    monkeypatch.setattr(
+        "airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **kwargs: asked.update(kwargs)
+    )
+    with pytest.raises(TaskAwaitingInput):
+        gate.execute({"run_id": "r1", "task_instance": SimpleNamespace(id="ti")})
+    assert asked["body"] == "all is well in r1"
+    assert [user["id"] for user in asked["assigned_users"]] == ["alice", "bob"]
+    assert asked["defaults"] == ["Reject"]
+    assert gate.response_timeout == timedelta(days=7)

@@ -1,0 +1,111 @@
+import asyncio
+import importlib
+import json
+import time
+
+import psycopg
+import pytest
+
+from crossfade_airflow.triggers.replication_slot_lag import ReplicationSlotLagTrigger
+from crossfade_airflow.triggers.sampling import Sample, SamplingTrigger, StreamBroken
+from crossfade_airflow.triggers.subscription_caught_up import ERRORS_WITHOUT_PROGRESS, SubscriptionCaughtUpTrigger
+
+TIMES = {"samples": 3, "poke_interval": 0.0, "deadline": 4e9}
+SLOT_LAG = ReplicationSlotLagTrigger(conn_id="shop_source", slots=["a", "b"], max_bytes=10, in_a_row=2, **TIMES)
+CAUGHT_UP = SubscriptionCaughtUpTrigger(
+    source_conn_id="shop_source",
+    target_conn_id="shop_target",
+    subscriptions=["a"],
+    max_seconds=0.5,
+    progress={"a": 4},
+    **TIMES,
+)
+
+
+class Scripted(SamplingTrigger):
+    """Samples as a test wants them: booleans, or errors to raise."""
+
+    def __init__(self, script, **kwargs):
+        super().__init__(**{**TIMES, **kwargs})
+        self.script = list(script)
+
+    def arguments(self):
+        return {}
+
+    async def sample(self):
+        seen = self.script.pop(0)
+        if isinstance(seen, Exception):
+            raise seen
+        return Sample(good=seen, text=f"{len(self.script)} left", figures={"bytes": 1})
+
+
+def fired(trigger):
+    async def first():
+        async for event in trigger.run():
+            return event.payload
+
+    return asyncio.run(first())
+
+
+@pytest.mark.parametrize("trigger", [SLOT_LAG, CAUGHT_UP], ids=["slot lag", "caught up"])
+def test_a_trigger_survives_serialisation(trigger):
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    again = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+    assert again.serialize() == (path, arguments)
+
+
+@pytest.mark.parametrize("trigger", [SLOT_LAG, CAUGHT_UP], ids=["slot lag", "caught up"])
+def test_a_trigger_carries_connection_ids_and_nothing_to_log_in_with(trigger):
+    _, arguments = trigger.serialize()
+    assert not {"password", "host", "dsn", "conninfo", "uri"} & arguments.keys()
+    assert "shop_source" in arguments.values()
+
+
+def test_good_samples_must_follow_one_another():
+    trigger = Scripted([True, True, False, True, True, True, True])
+    assert fired(trigger)["status"] == "caught up"
+    assert len(trigger.script) == 1
+
+
+def test_good_samples_taken_before_deferring_count():
+    trigger = Scripted([True, False], in_a_row=2)
+    assert fired(trigger)["status"] == "caught up"
+
+
+def test_a_network_that_comes_back_is_no_failure():
+    trigger = Scripted([True, psycopg.OperationalError("connection refused"), True, True, True])
+    assert fired(trigger) == {"status": "caught up", "message": "0 left", "figures": {"bytes": 1}}
+
+
+def test_what_can_not_come_by_itself_ends_the_wait_at_once():
+    outcome = fired(Scripted([True, StreamBroken("the slot is lost"), True]))
+    assert outcome == {"status": "broken", "message": "the slot is lost", "figures": {}}
+
+
+def test_the_wait_ends_in_time_and_says_what_it_saw_last():
+    outcome = fired(Scripted([False, False], deadline=time.time() - 1))
+    assert outcome["status"] == "timeout"
+    assert "Seen last: 1 left" in outcome["message"]
+
+
+def errors(trigger, *seen):
+    """Samples of one subscription: its error count, and what its slot has still to confirm."""
+    for count, outstanding in seen:
+        trigger._require_progress({"name": "a", "slot": "s", "errors": count}, outstanding)
+        trigger._outstanding = {"s": outstanding}
+
+
+def test_errors_without_progress_are_given_up_after_a_few():
+    trigger = SubscriptionCaughtUpTrigger(
+        source_conn_id="x", target_conn_id="y", subscriptions=["a"], max_seconds=1, **TIMES
+    )
+    with pytest.raises(StreamBroken, match=f"failed {ERRORS_WITHOUT_PROGRESS} times"):
+        errors(trigger, *((n, 100) for n in range(ERRORS_WITHOUT_PROGRESS + 1)))
+
+
+def test_errors_between_which_something_is_applied_are_not():
+    trigger = SubscriptionCaughtUpTrigger(
+        source_conn_id="x", target_conn_id="y", subscriptions=["a"], max_seconds=1, **TIMES
+    )
+    errors(trigger, *((n, 100 - n) for n in range(10)))
