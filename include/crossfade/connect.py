@@ -36,6 +36,13 @@ SESSION_SETTINGS: Mapping[str, str] = {
 
 CONNECT_TIMEOUT = 10  #: seconds
 
+#: libpq's environment variable of each keyword that has one; who we are and our encoding are not an endpoint's to say.
+_VARIABLES = {
+    option.keyword.decode(): option.envvar.decode()
+    for option in psycopg.pq.Conninfo.get_defaults()
+    if option.envvar and option.keyword not in (b"application_name", b"client_encoding")
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
@@ -47,16 +54,20 @@ class Endpoint:
     dbname: str
     user: str
     password: str = field(default="", repr=False)
-    options: Mapping[str, str] = field(default_factory=dict)  #: other libpq keywords: sslmode, sslrootcert …
+    #: Other libpq keywords: sslmode, sslrootcert, sslpassword …
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_dsn(cls, name: str, dsn: str) -> Endpoint:
         """Read a libpq DSN or URI. Raises `psycopg.ProgrammingError` where it is malformed."""
         parts = {k: str(v) for k, v in conninfo_to_dict(dsn).items() if v is not None}
+        port = parts.pop("port", "5432")
+        if not port.isdecimal():
+            raise psycopg.ProgrammingError(f"{port!r} is not one port: name one server")
         return cls(
             name=name,
             host=parts.pop("host", "localhost"),
-            port=int(parts.pop("port", "5432")),
+            port=int(port),
             dbname=parts.pop("dbname", "postgres"),
             user=parts.pop("user", os.environ.get("PGUSER", "postgres")),
             password=parts.pop("password", os.environ.get("PGPASSWORD", "")),
@@ -92,7 +103,7 @@ class Endpoint:
             "PGPASSWORD": self.password,
             "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT),
         }
-        env.update({f"PG{key.upper()}": value for key, value in self.options.items() if key.startswith("ssl")})
+        env.update({_VARIABLES[key]: value for key, value in self.options.items() if key in _VARIABLES})
         return env
 
     def with_database(self, dbname: str) -> Endpoint:

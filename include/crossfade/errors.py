@@ -62,4 +62,5 @@ class DeadlineExceeded(TransientError):
 
     def __init__(self, what: str, *, seconds: float, seen: str) -> None:
         self.what, self.seconds, self.seen = what, seconds, seen
-        super().__init__(f"{what} was not done within {seconds:.3g} s. Seen last: {seen}")
+        limit = f"{seconds:.3g}" if seconds < 1000 else f"{seconds:.0f}"
+        super().__init__(f"{what} was not done within {limit} s. Seen last: {seen}")

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 
 from crossfade.errors import PlanError
 from crossfade.quantities import Duration, Size, parse_duration, parse_size
@@ -20,6 +29,12 @@ from crossfade.quantities import Duration, Size, parse_duration, parse_size
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 
 ConnId = Annotated[str, Field(min_length=1, description="id of an Airflow connection")]
+TablePattern = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\."})]
+
+#: For the JSON schema: the validator takes one for a list of one.
+_one_or_many_schema = WithJsonSchema(
+    {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+)
 
 
 class _Section(BaseModel):
@@ -29,9 +44,9 @@ class _Section(BaseModel):
 class Tables(_Section):
     """Which tables move. Patterns are ``schema.table`` with ``*`` and ``?``; a partition follows its root table."""
 
-    include: tuple[str, ...] = Field(default=("*.*",), min_length=1)
+    include: tuple[TablePattern, ...] = Field(default=("*.*",), min_length=1)
     """Patterns of tables to move."""
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[TablePattern, ...] = ()
     """Patterns of tables to leave out, definition and rows."""
 
     @field_validator("include", "exclude")
@@ -66,7 +81,7 @@ class Load(_Section):
     """Groups of tables, each copied from one snapshot by a task of its own and streamed by a slot of its own."""
     jobs: int = Field(default=2, ge=1, le=64)
     """Parallel connections of one wave."""
-    split_larger_than: Size = parse_size("10GB")
+    split_larger_than: Size = Field(default=parse_size("10GB"), ge=1)
     """Tables larger than this are copied in parts of this size."""
     slot_timeout: Duration = parse_duration("10min")
     """How long a new slot may wait for transactions that are open on the source."""
@@ -93,16 +108,28 @@ class ConffileSwitch(_Section):
     conffile: ConffileSides
 
 
+def _way_of_switching(given: Any) -> str:
+    """Which class reads this switch: so that an error is about what was meant, not about each possibility."""
+    by_console = "conffile" in given if isinstance(given, dict) else isinstance(given, ConffileSwitch)
+    return "ConffileSwitch" if by_console else "FileSwitch"
+
+
+Switch = Annotated[
+    Annotated[FileSwitch, Tag("FileSwitch")] | Annotated[ConffileSwitch, Tag("ConffileSwitch")],
+    Discriminator(_way_of_switching),
+]
+
+
 class PgBouncerRouter(_Section):
     """A PgBouncer, or a fleet of them with the same configuration."""
 
     kind: Literal["pgbouncer"]
     side: Literal["rw"] = "rw"
-    admin: tuple[ConnId, ...] = Field(min_length=1)
+    admin: Annotated[tuple[ConnId, ...], _one_or_many_schema] = Field(min_length=1)
     """Connections to the admin console of every instance (database ``pgbouncer``)."""
-    database: tuple[str, ...] = Field(min_length=1)
+    database: Annotated[tuple[str, ...], _one_or_many_schema] = Field(min_length=1)
     """Name, or names, under which clients ask PgBouncer for the database."""
-    switch: FileSwitch | ConffileSwitch
+    switch: Switch
 
     @field_validator("admin", "database", mode="before")
     @classmethod
@@ -114,7 +141,7 @@ class LagThreshold(_Section):
     """When the target counts as caught up."""
 
     max_bytes: Size = parse_size("1MB")
-    max_seconds: float = Field(default=1.0, gt=0)
+    max_seconds: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     samples: int = Field(default=5, ge=1)
     """Samples in a row that must be below both limits."""
     timeout: Duration = parse_duration("24h")
@@ -215,6 +242,8 @@ def load_plan(file: str | Path) -> Plan:
             problem=f"there is no such file in {path.parent}",
             fix="Create it, or set CROSSFADE_PLANS",
         ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(file=path.name, key="", problem=f"the file cannot be read: {error}") from None
     except yaml.YAMLError as error:
         raise PlanError(file=path.name, key="", problem=f"not valid YAML: {error}") from None
     if not isinstance(raw, dict):
@@ -242,8 +271,8 @@ def parse_plan(raw: dict[str, Any], *, name: str, file: str = "plan") -> Plan:
 def _plan_error(error: ValidationError, file: str) -> PlanError:
     problems = error.errors(include_url=False)
     first = problems[0]
-    # a union's branches carry their class name in the location; people know only the keys of their file
-    location = [str(part) for part in first["loc"] if not str(part).endswith(("Switch", "Router"))]
+    # a union's branches carry their tag in the location; people know only the keys of their file
+    location = [str(part) for part in first["loc"] if part not in ("FileSwitch", "ConffileSwitch")]
     key, fix = ".".join(location), ""
     problem = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -269,7 +298,7 @@ def _known_keys(location: list[str]) -> list[str]:
             node = schema["$defs"][ref.rsplit("/", 1)[1]]
         if "$ref" in node.get("items", {}):
             node = {**node, "items": schema["$defs"][node["items"]["$ref"].rsplit("/", 1)[1]]}
-        if "anyOf" in node:
-            branches = [schema["$defs"][b["$ref"].rsplit("/", 1)[1]] for b in node["anyOf"] if "$ref" in b]
+        if "oneOf" in node:
+            branches = [schema["$defs"][b["$ref"].rsplit("/", 1)[1]] for b in node["oneOf"]]
             node = {"properties": {k: v for branch in branches for k, v in branch["properties"].items()}}
     return sorted(key for key in node.get("properties", {}) if key != "name")

@@ -22,7 +22,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 def parse_size(value: object) -> int:
     """Bytes of ``10GB``. Raises `ValueError` that names the accepted form."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = _SIZE.match(str(value))
     if not match:
@@ -37,7 +37,10 @@ def parse_duration(value: object) -> timedelta:
     match = _DURATION.match(str(value))
     if not match:
         raise ValueError(f"{value!r} is not a duration: write a number and ms, s, min, h or d, as in 5s")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    except OverflowError:
+        raise ValueError(f"{value!r} is too long a duration") from None
 
 
 def format_size(size: float) -> str:
@@ -49,16 +52,19 @@ def format_size(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def _shortest_duration(value: timedelta) -> str:
-    return f"{value.total_seconds():g}s"
+def format_duration(value: timedelta) -> str:
+    """``5s``: to the microsecond and never as 1e+06s, so that a pinned plan can be read again."""
+    return f"{value.total_seconds():f}".rstrip("0").rstrip(".") + "s"
 
 
 Size = Annotated[
-    int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(B|kB|MB|GB|TB)$"})
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _SIZE.pattern}, {"type": "integer", "minimum": 0}]}),
 ]
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
-    PlainSerializer(_shortest_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?(ms|s|min|h|d)$"}),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern}),
 ]

@@ -1,6 +1,7 @@
 """A migration that is approved, under load, while another plan's YAML is broken; and what is refused afterwards."""
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -35,7 +36,7 @@ def story(stage):
         time.sleep(3)
         seen.failed = workload.status()["failed"]
     seen.tasks = stage.client.task_states(DAG, seen.run)
-    seen.ledger = spec.directory
+    seen.ledger = Path(spec.directory)
     return seen
 
 

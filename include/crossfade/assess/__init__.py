@@ -2,14 +2,14 @@
 
 # each import registers its checks, in the order in which people read them
 from crossfade.assess import (  # noqa: F401
-    connectivity,
-    server_settings,
-    roles,
-    tables,
     activity,
-    target,
-    pgbouncer,
+    connectivity,
     locale,
+    pgbouncer,
+    roles,
+    server_settings,
+    tables,
+    target,
 )
 from crossfade.assess.registry import CHECKS, Check, Finding, Problem, Severity, check
 from crossfade.assess.report import Report

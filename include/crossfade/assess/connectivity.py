@@ -58,6 +58,13 @@ def source_reaches_target(source: Database, target: Database, routes: Routes) ->
             f"ALTER ROLE {sql.Identifier(source.role['rolname']).as_string()} SUPERUSER;  -- or go without a way back",
         )
         return
+    if not source.role["rolsuper"] and not source.value(_QUERIES["may_subscribe"]):
+        yield Problem(
+            source.endpoint.name,
+            f"{source.role['rolname']} may not subscribe on the source: a way back could neither be proved nor armed",
+            f"GRANT pg_create_subscription TO {sql.Identifier(source.role['rolname']).as_string()};",
+        )
+        return
     yield from _probe_route(source, target, routes.target_from_source, "target_from_source", Severity.WARNING)
 
 

@@ -76,7 +76,9 @@ class Report:
         """Print it to a terminal. Remedies stand alone on their lines, so that they can be pasted."""
         for finding in self.findings:
             style = _STYLE[finding.severity]
-            console.print(Text.assemble((f"{finding.severity:<8}", style), (finding.object, "bold"), f"  {finding.check}"))
+            console.print(
+                Text.assemble((f"{finding.severity:<8}", style), (finding.object, "bold"), f"  {finding.check}")
+            )
             console.print(Padding(Text(finding.seen), (0, 0, 0, 8)))
             console.print(Padding(Text(finding.remedy, style="green"), (0, 0, 1, 8)))
         for each in self.not_run:

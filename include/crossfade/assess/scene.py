@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, LiteralString
 
+from psycopg import sql
+
 from crossfade import catalog
 from crossfade.assess.registry import Finding, Severity
 from crossfade.capabilities import Capabilities, capabilities
@@ -47,7 +49,7 @@ class Database:
         """All rows of a query."""
         return self.conn.execute(query, params or None).fetchall()
 
-    def value(self, query: LiteralString, **params: Any) -> Any:
+    def value(self, query: LiteralString | sql.Composable, **params: Any) -> Any:
         """The first column of the first row."""
         return scalar(self.conn, query, params or None)
 
@@ -127,8 +129,11 @@ class _Opener:
         try:
             conn = endpoint.connect("assess", settings=_SESSION)
         except Exception as error:
-            self._fail(endpoint.name, error, f"psql \"host={endpoint.host} port={endpoint.port} "
-                                             f"dbname={endpoint.dbname} user={endpoint.user}\"")
+            self._fail(
+                endpoint.name,
+                error,
+                f'psql "host={endpoint.host} port={endpoint.port} dbname={endpoint.dbname} user={endpoint.user}"',
+            )
             return None
         self._stack.callback(conn.close)
         return conn
@@ -142,12 +147,14 @@ class _Opener:
         self._stack.callback(fleet.close)
         instances, failed = fleet.observe()
         for name, error in failed.items():
-            self._fail(name, error, "Check that PgBouncer runs, and that its admin_users holds the user of "
-                                    f"the connection {name!r}, whose database is pgbouncer")
+            self._fail(
+                name,
+                error,
+                "Check that PgBouncer runs, and that its admin_users holds the user of "
+                f"the connection {name!r}, whose database is pgbouncer",
+            )
         return Pooler(entry=entry, fleet=fleet, instances=instances)
 
     def _fail(self, name: str, error: Exception, remedy: str) -> None:
         seen = " ".join(f"{type(error).__name__}: {error}".split())
-        self.findings.append(
-            Finding(check=REACHABLE, severity=Severity.BLOCKER, object=name, seen=seen, remedy=remedy)
-        )
+        self.findings.append(Finding(check=REACHABLE, severity=Severity.BLOCKER, object=name, seen=seen, remedy=remedy))

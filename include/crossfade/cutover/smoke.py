@@ -12,8 +12,11 @@ from crossfade.connect import Connection
 from crossfade.errors import PreconditionError
 
 _TRANSACTION_CONTROL = re.compile(
-    r"^\s*(begin|start|commit|end|rollback|abort|savepoint|release|prepare\s+transaction|set\s+role|reset)\b", re.I
+    r"(begin|start|commit|end|rollback|abort|savepoint|release|prepare\s+transaction|reset"
+    r"|set\s+((session|local)\s+)*(role|authorization))\b",
+    re.I,
 )
+_BEFORE_KEYWORD = re.compile(r"[\s;]+|--[^\r\n]*|/\*")
 
 
 class SmokeFailed(PreconditionError):
@@ -25,10 +28,27 @@ class SmokeFailed(PreconditionError):
 
 def refuse_transaction_control(statement: str) -> None:
     """Raise `SmokeFailed` for a statement that would end the transaction that is to be rolled back."""
-    if _TRANSACTION_CONTROL.match(statement):
+    if _TRANSACTION_CONTROL.match(_from_keyword(statement)):
         raise SmokeFailed(
             statement=statement, reason="transaction control is not allowed here, it is rolled back anyway"
         )
+
+
+def _from_keyword(statement: str) -> str:
+    """Without the blanks, empty statements and comments that a server skips before the first keyword."""
+    while skipped := _BEFORE_KEYWORD.match(statement):
+        statement = _after_comment(statement) if skipped[0] == "/*" else statement[skipped.end() :]
+    return statement
+
+
+def _after_comment(text: str) -> str:
+    """What follows a comment that the text begins with; comments nest."""
+    depth = 0
+    for mark in re.finditer(r"/\*|\*/", text):
+        depth += 1 if mark[0] == "/*" else -1
+        if depth == 0:
+            return text[mark.end() :]
+    return ""
 
 
 def run(conn: Connection, statements: Sequence[str], *, role: str, seconds: float) -> None:

@@ -36,7 +36,7 @@ WITH administrators AS (  -- who cannot be carried: superusers, the migration's 
     FROM objects o CROSS JOIN LATERAL pg_identify_object(o.class, o.oid, o.sub) AS i
     WHERE o.oid <> ALL(%(members)s)
 ), exploded AS (
-    SELECT DISTINCT n.identity, CASE WHEN a.grantee = n.owner THEN '(owner)' ELSE COALESCE(r.rolname, 'PUBLIC') END AS grantee,
+    SELECT DISTINCT n.identity, CASE WHEN a.grantee = n.owner THEN '(owner)' ELSE COALESCE(r.rolname::text, 'PUBLIC') END AS grantee,
            a.privilege_type AS privilege, a.is_grantable AND a.grantee <> n.owner AS grantable
     FROM named n
     CROSS JOIN LATERAL aclexplode(COALESCE(n.acl, acldefault(n.kind, n.owner))) AS a
@@ -55,7 +55,7 @@ SELECT 'owner' AS kind, n.identity,
        -- a database, or a schema public, that belongs to an administrator stays so
        CASE WHEN (n.kind = 'd' OR n.identity = 'schema public')
                  AND (n.owner IN (SELECT oid FROM administrators) OR r.rolname = 'pg_database_owner')
-            THEN '(administrator)' ELSE r.rolname END AS definition
+            THEN '(administrator)' ELSE r.rolname::text END AS definition
 FROM named n JOIN pg_roles r ON r.oid = n.owner WHERE n.sub = 0
 UNION ALL
 SELECT 'grants', identity, string_agg(given, ' ' ORDER BY given) FROM granted GROUP BY identity
@@ -63,7 +63,7 @@ SELECT 'grants', identity, string_agg(given, ' ' ORDER BY given) FROM granted GR
 -- default_privileges: what ALTER DEFAULT PRIVILEGES left, by role, schema and kind of object
 WITH exploded AS (
     SELECT DISTINCT o.rolname AS owner, n.nspname AS space, d.defaclobjtype AS type,
-           CASE WHEN a.grantee = d.defaclrole THEN '(owner)' ELSE COALESCE(r.rolname, 'PUBLIC') END AS grantee,
+           CASE WHEN a.grantee = d.defaclrole THEN '(owner)' ELSE COALESCE(r.rolname::text, 'PUBLIC') END AS grantee,
            a.privilege_type AS privilege, a.is_grantable AND a.grantee <> d.defaclrole AS grantable
     FROM pg_default_acl d JOIN pg_roles o ON o.oid = d.defaclrole
     LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace

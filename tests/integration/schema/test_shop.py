@@ -1,4 +1,4 @@
-"""The shop's schema moves from 16 to 18 (and other pairs) as a role that is no superuser, however often it is killed."""
+"""The shop's schema moves from 16 to 18 (and other pairs) as a role that is no superuser, however often killed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 import psycopg
 import pytest
+
 from crossfade import catalog
 from crossfade.connect import scalar
 from crossfade.errors import DeadlineExceeded
@@ -14,6 +15,7 @@ from crossfade.plan import Tables
 from crossfade.schema import archive, harden, patience
 from crossfade.schema.compare import compare, compare_sequences
 from crossfade.schema.inventory import inventory
+from crossfade.schema.restore import IndexBuilder
 from crossfade_lab.postgres import LabError, binaries
 from crossfade_lab.testing import server, shop
 
@@ -50,10 +52,15 @@ def test_keys_are_built_in_parallel_and_only_once(shop_move) -> None:
     dumped = shop_move.dump()
     shop_move.restore(dumped)
     archived = archive.entries(dumped)
-    builder = harden_builder(archived, archive.classify(shop_move.source, archived))
+    builder = IndexBuilder(archived, archive.classify(shop_move.source, archived))
     orders = next(t.oid for t in catalog.tables(shop_move.source, Tables()) if t.name == "orders")
     names = {e.label for e in builder.for_table(orders)}
-    assert names == {"CONSTRAINT orders orders_pkey", "INDEX orders_customer", "INDEX orders_open", "INDEX orders_request"}
+    assert names == {
+        "CONSTRAINT orders orders_pkey",
+        "INDEX orders_customer",
+        "INDEX orders_open",
+        "INDEX orders_request",
+    }
 
     def build(table: int) -> None:
         with shop_move.target_end.session("test") as conn:
@@ -66,7 +73,8 @@ def test_keys_are_built_in_parallel_and_only_once(shop_move) -> None:
         thread.join()
     assert builder.build_all(shop_move.target, orders) == {}
     identity = scalar(
-        shop_move.target, "SELECT indexrelid::regclass::text FROM pg_index WHERE indisreplident AND indrelid = 'prices'::regclass"
+        shop_move.target,
+        "SELECT indexrelid::regclass::text FROM pg_index WHERE indisreplident AND indrelid = 'prices'::regclass",
     )
     assert identity == "prices_identity"
     missing = {d.identity for d in compare(shop_move.source, shop_move.target, Tables()) if d.kind == "index"}
@@ -74,13 +82,7 @@ def test_keys_are_built_in_parallel_and_only_once(shop_move) -> None:
     assert "public.orders_open" not in missing
 
 
-def harden_builder(archived, objects):
-    from crossfade.schema.restore import IndexBuilder
-
-    return IndexBuilder(archived, objects)
-
-
-def test_harden_killed_after_every_object_arrives_all_the_same(shop_move, servers, monkeypatch) -> None:
+def test_harden_killed_after_every_object_arrives_all_the_same(shop_move, servers) -> None:
     dumped = shop_move.dump()
     shop_move.restore(dumped)
     shop_move.copy_rows()
@@ -147,9 +149,14 @@ def test_harden_gives_up_on_a_lock_in_the_end(shop_move, monkeypatch) -> None:
         shop_move.target_end.session("writer") as writer,
         pytest.raises(DeadlineExceeded, match=r"making it was not done within 0.3 s. Seen last: .*lock timeout"),
     ):
-        writer.execute("CREATE TABLE t (); BEGIN; LOCK TABLE t")
+        writer.execute("CREATE TABLE t ()")
+        writer.execute("BEGIN; LOCK TABLE t")
         patience.patiently(
-            shop_move.target, "making it", lambda: shop_move.target.execute("LOCK TABLE t"), shop_move.report, seconds=0.3
+            shop_move.target,
+            "making it",
+            lambda: shop_move.target.execute("LOCK TABLE t"),
+            shop_move.report,
+            seconds=0.3,
         )
 
 
@@ -158,11 +165,10 @@ def test_a_foreign_key_waits_for_rows_that_another_stream_applies_later(shop_mov
     shop_move.restore(dumped)
     shop_move.copy_rows()
     shop_move.build_keys(dumped)
-    shop_move.target.execute("CREATE TABLE public.held AS DELETE FROM public.customers RETURNING *") if False else None
     shop_move.target.execute("CREATE TABLE public.held AS SELECT * FROM public.customers WHERE id = 2")
     shop_move.target.execute("DELETE FROM public.customers WHERE id = 2")
     started = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match="Key .* is not present in table"):
+    with pytest.raises(DeadlineExceeded, match=r"Key .* is not present in table"):
         shop_move.harden(dumped, catch_up=0.5)
     assert time.monotonic() - started < 10
 
@@ -202,7 +208,7 @@ def test_sequences_behind_the_source_are_named(shop_move) -> None:
     behind = {d.identity: str(d) for d in compare_sequences(shop_move.source, shop_move.target, Tables())}
     assert len(behind) == 7
     for name in behind:
-        last = shop_move.source.execute(f"SELECT last_value, is_called FROM {name}".encode()).fetchone()
+        last = shop_move.source.execute(b"SELECT last_value, is_called FROM " + name.encode()).fetchone()
         shop_move.target.execute("SELECT setval(%s, %s, %s)", [name, last["last_value"], last["is_called"]])
     assert compare_sequences(shop_move.source, shop_move.target, Tables()) == []
     shop_move.target.execute("SELECT nextval('public.ticket_seq')")  # ahead is fine

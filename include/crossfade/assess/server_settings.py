@@ -1,0 +1,151 @@
+"""Server settings: versions, roles of the servers, WAL, slots and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from crossfade.assess.registry import Problem, Severity, check
+from crossfade.assess.scene import Database
+from crossfade.plan import Plan
+from crossfade.queries import named_queries
+
+_QUERIES = named_queries(__file__)
+OLDEST_SOURCE = 14  #: parts by ctid (TID range scans), pg_stat_progress_copy
+
+
+@check("server.version", severity=Severity.BLOCKER)
+def versions_fit(source: Database, target: Database) -> Iterator[Problem]:
+    """A source that is too old, or newer than the target."""
+    if source.can.major < OLDEST_SOURCE:
+        yield Problem(
+            source.endpoint.name,
+            f"PostgreSQL {source.can.version}; the oldest source is {OLDEST_SOURCE}",
+            f"Upgrade the source to {OLDEST_SOURCE} or newer first (pg_upgrade, or the provider's in-place upgrade)",
+        )
+    if target.can.major < source.can.major:
+        yield Problem(
+            target.endpoint.name,
+            f"the target is PostgreSQL {target.can.version}, older than the source's {source.can.version}: "
+            "what only the newer one knows cannot be restored",
+            f"Use a target of PostgreSQL {source.can.major} or newer",
+            severity=Severity.WARNING,
+        )
+
+
+@check("server.subscriptions", severity=Severity.BLOCKER)
+def target_may_subscribe(target: Database) -> Iterator[Problem]:
+    """A target whose migration role cannot create subscriptions because the server is too old."""
+    if not target.can.subscriptions_without_superuser and not target.role["rolsuper"]:
+        yield Problem(
+            target.endpoint.name,
+            f"on PostgreSQL {target.can.version} only superusers subscribe, and {target.role['rolname']} is none",
+            "Use a target of PostgreSQL 16 or newer, or a superuser as the migration role",
+        )
+
+
+@check("server.source_is_primary", severity=Severity.BLOCKER)
+def source_is_primary(source: Database) -> Iterator[Problem]:
+    """A source that is a standby: it cannot be fenced, and takes no publication."""
+    if source.value("SELECT pg_is_in_recovery()"):
+        yield Problem(
+            source.endpoint.name, "it is a standby", "Let the connection lead to the primary, or SELECT pg_promote();"
+        )
+
+
+@check("server.target_is_writable", severity=Severity.BLOCKER)
+def target_is_writable(target: Database) -> Iterator[Problem]:
+    """A target that takes no writes: a standby, or set read-only."""
+    if target.value("SELECT pg_is_in_recovery()"):
+        yield Problem(
+            target.endpoint.name, "it is a standby", "Let the connection lead to the primary, or SELECT pg_promote();"
+        )
+    elif target.setting("default_transaction_read_only") == "on":
+        yield Problem(
+            target.endpoint.name,
+            "default_transaction_read_only is on for the migration role",
+            "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();\n"
+            "-- it may also be set for the database or the role: see pg_db_role_setting",
+        )
+
+
+@check("server.wal_level", severity=Severity.BLOCKER)
+def wal_is_logical(source: Database) -> Iterator[Problem]:
+    """A source whose WAL cannot be decoded."""
+    yield from _wal_level(source, "it must be logical")
+
+
+@check("server.wal_level_target", severity=Severity.WARNING)
+def wal_of_target_is_logical(target: Database) -> Iterator[Problem]:
+    """A target whose WAL cannot be decoded: there would be no way back without loss."""
+    yield from _wal_level(target, "there is no way back without loss unless it is logical")
+
+
+def _wal_level(server: Database, consequence: str) -> Iterator[Problem]:
+    level = server.setting("wal_level")
+    if level != "logical":
+        yield Problem(
+            "wal_level",
+            f"{level} on {server.endpoint.name}; {consequence}",
+            "ALTER SYSTEM SET wal_level = 'logical';  -- then restart. RDS and Aurora: rds.logical_replication = 1",
+        )
+
+
+@check("server.replication_slots", severity=Severity.BLOCKER)
+def slots_are_free(source: Database, plan: Plan) -> Iterator[Problem]:
+    """Too few free replication slots on the source for one a wave."""
+    used = source.value(_QUERIES["foreign_slots"], prefix=_prefix(plan))
+    yield from _room(source, "max_replication_slots", used=used, needed=plan.load.waves, each="one slot a wave")
+
+
+@check("server.wal_senders", severity=Severity.BLOCKER)
+def senders_are_free(source: Database, plan: Plan) -> Iterator[Problem]:
+    """Too few free WAL senders on the source for one a wave."""
+    used = source.value(_QUERIES["foreign_senders"], prefix=_prefix(plan))
+    yield from _room(source, "max_wal_senders", used=used, needed=plan.load.waves, each="one sender a wave")
+
+
+@check("server.apply_workers", severity=Severity.BLOCKER)
+def apply_workers_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
+    """Too few free apply workers on the target for one a wave."""
+    used = target.value(_QUERIES["foreign_apply_workers"], prefix=_prefix(plan))
+    waves = plan.load.waves
+    yield from _room(target, "max_logical_replication_workers", used=used, needed=waves, each="one apply worker a wave")
+    others = target.value(_QUERIES["background_workers"], prefix=_prefix(plan))
+    yield from _room(target, "max_worker_processes", used=others, needed=waves, each="one apply worker a wave")
+
+
+@check("server.replication_origins", severity=Severity.BLOCKER)
+def origins_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
+    """Too few replication origins on the target for one a wave and one a copying connection."""
+    name = "max_active_replication_origins" if target.can.major >= 18 else "max_replication_slots"
+    used = target.value(_QUERIES["foreign_origins"], prefix=_prefix(plan))
+    needed = plan.load.waves * (plan.load.jobs + 1)
+    yield from _room(target, name, used=used, needed=needed, each="one origin a wave and one a copying connection")
+
+
+@check("server.slot_keep_size", severity=Severity.WARNING)
+def slots_are_kept(source: Database) -> Iterator[Problem]:
+    """A source that throws away the WAL of a slot that falls behind: the copy would have to begin anew."""
+    limit = int(source.setting("max_slot_wal_keep_size"))
+    if limit != -1:
+        yield Problem(
+            "max_slot_wal_keep_size",
+            f"{limit} MB on {source.endpoint.name}: a slot further behind is lost, and its wave copied anew",
+            "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();  -- and watch the disk",
+        )
+
+
+def _room(server: Database, name: str, *, used: int, needed: int, each: str) -> Iterator[Problem]:
+    """A problem where a limit leaves less room than needed."""
+    limit = int(server.setting(name))
+    if limit - used < needed:
+        yield Problem(
+            name,
+            f"{limit} on {server.endpoint.name}, {used} taken by others; the plan needs {needed} ({each})",
+            f"ALTER SYSTEM SET {name} = {used + needed};  -- then restart; or fewer load.waves in the plan",
+        )
+
+
+def _prefix(plan: Plan) -> str:
+    """What the names of this plan's own slots, subscriptions and origins start with; they take no room from it."""
+    return f"crossfade_{plan.name}_"

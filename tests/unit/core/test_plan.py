@@ -1,0 +1,210 @@
+"""A plan is refused with the file, the key and the fix; its hash follows its meaning."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossfade.errors import PlanError, PreconditionError
+from crossfade.plan import Plan, Tables, load_plan, parse_plan, plans_directory
+
+VALID: Mapping[str, Any] = {
+    "source": "shop_source",
+    "target": "shop_target",
+    "routers": [
+        {"kind": "pgbouncer", "admin": "shop_pgbouncer", "database": "shop", "switch": {"file": "/etc/databases.ini"}}
+    ],
+    "cutover": {"approvers": ["alice"], "application_roles": ["shop_app"]},
+}
+MISSING = object()
+
+
+def declared(**changes: Any) -> dict[str, Any]:
+    """The valid plan with keys changed, as ``cutover__max_pause="5s"``; MISSING removes one."""
+    raw = copy.deepcopy(dict(VALID))
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        place: Any = raw
+        for section in sections:
+            place = place[int(section)] if section.isdigit() else place.setdefault(section, {})
+        if value is MISSING:
+            del place[key]
+        else:
+            place[key] = value
+    return raw
+
+
+def parsed(**changes: Any) -> Plan:
+    return parse_plan(declared(**changes), name="shop")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "problem", "fix"),
+    [
+        ({"cutover__max_pauze": "5s"}, "cutover.max_pauze", "unknown key", "Did you mean 'max_pause'?"),
+        ({"sources": "x"}, "sources", "unknown key", "Did you mean 'source'?"),
+        ({"routers__0__swich": {}}, "routers.0.swich", "unknown key", "Did you mean 'switch'?"),
+        ({"load__zzz": 1}, "load.zzz", "unknown key", "Known keys here: jobs, slot_timeout, split_larger_than, waves"),
+        ({"pgRouter": 1}, "pgRouter", "unknown key", "Known keys here: cutover, engine, lag, "),
+        ({"target": MISSING}, "target", "this key is required", ""),
+        ({"cutover__approvers": MISSING}, "cutover.approvers", "this key is required", ""),
+        ({"load__waves": 0}, "load.waves", "greater than or equal to 1, got 0", ""),
+        ({"load__waves": "many"}, "load.waves", "valid integer", ""),
+        ({"load__split_larger_than": "10 giga"}, "load.split_larger_than", "'10 giga' is not a size: write", ""),
+        ({"load__split_larger_than": -1}, "load.split_larger_than", "-1 is not a size", ""),
+        ({"load__split_larger_than": 0}, "load.split_larger_than", "greater than or equal to 1", ""),
+        ({"lag__max_seconds": float("inf")}, "lag.max_seconds", "finite number", ""),
+        ({"cutover__max_pause": 5}, "cutover.max_pause", "5 is not a duration: write", ""),
+        ({"cutover__max_pause": "9" * 30 + "d"}, "cutover.max_pause", "too long", ""),
+        ({"cutover__approvers": []}, "cutover.approvers", "at least 1 item", ""),
+        ({"cutover__approvers": "alice"}, "cutover.approvers", "valid tuple, got 'alice'", ""),
+        ({"tables__include": ["orders"]}, "tables.include", "write schema.table, for example public.orders", ""),
+        ({"engine": "magic"}, "engine", "should be 'logical', got 'magic'", ""),
+        ({"routers": []}, "routers", "at least 1 item", ""),
+        ({"routers__0__switch": {"fil": "x"}}, "routers.0.switch.file", "this key is required", "1 more problem"),
+        (
+            {"routers__0__switch": {"conffile": {"source": "a.ini"}}},
+            "routers.0.switch.conffile.target",
+            "this key is required",
+            "",
+        ),
+        (
+            {"routers__0__switch": {"conffile": {"source": "a", "target": "b", "targt": "b"}}},
+            "routers.0.switch.conffile.targt",
+            "unknown key",
+            "Did you mean 'target'?",
+        ),
+        ({"routers__0__switch": "file"}, "routers.0.switch", "valid dictionary", ""),
+        ({"name": "other"}, "name", "the plan's name is its file's name", "Remove the key"),
+    ],
+)
+def test_an_error_names_the_file_the_key_and_the_fix(changes: dict[str, Any], key: str, problem: str, fix: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse_plan(declared(**changes), name="shop", file="shop.yaml")
+    error = caught.value
+    assert (error.file, error.key) == ("shop.yaml", key)
+    assert problem in error.problem
+    assert fix in error.fix
+    assert str(error).startswith(f"shop.yaml: {key}: {error.problem}")
+    assert isinstance(error, PreconditionError)
+
+
+def test_several_problems_are_counted() -> None:
+    with pytest.raises(PlanError, match=r"\(2 more problem\(s\) after this one\)"):
+        parsed(source=MISSING, target=MISSING, engine="magic")
+
+
+@pytest.mark.parametrize("name", ["Shop", "1shop", "shop-2", "", "s" * 32, "naïve"])
+def test_a_name_that_could_not_name_a_slot_is_refused(name: str) -> None:
+    with pytest.raises(PlanError, match="is no plan name. Use a-z"):
+        parse_plan(declared(), name=name)
+
+
+def test_a_plan_is_named_after_its_file(tmp_path: Path) -> None:
+    (tmp_path / "books.yaml").write_text(yaml.safe_dump(declared()))
+    assert load_plan(tmp_path / "books.yaml").name == "books"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"source: [", "not valid YAML"),
+        (b"- source", "must hold keys and values"),
+        (b"", "must hold keys and values"),
+        (b"source: \xff\xfe", "cannot be read"),
+        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
+        (b"1: 2", "unknown key|strings"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "shop.yaml").write_bytes(content)
+    with pytest.raises(PlanError, match=f"(?s)^shop.yaml: .*{problem}"):
+        load_plan(tmp_path / "shop.yaml")
+
+
+def test_a_missing_file_is_named_with_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSSFADE_PLANS", str(tmp_path))
+    with pytest.raises(PlanError, match=f"nowhere.yaml: there is no such file in {tmp_path}. Create it"):
+        load_plan("nowhere.yaml")
+
+
+def test_plans_lie_beside_the_package_where_nothing_else_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CROSSFADE_PLANS", raising=False)
+    assert (plans_directory() / "shop.yaml").is_file()
+
+
+def test_one_admin_connection_and_one_database_need_no_list() -> None:
+    router = parsed().routers[0]
+    assert (router.admin, router.database) == (("shop_pgbouncer",), ("shop",))
+
+
+def test_exclusion_wins_and_names_are_compared_as_stored() -> None:
+    tables = Tables(include=("public.*", "billing.inv*"), exclude=("public.tmp_?",))
+    assert tables.selects("public", "Orders")
+    assert tables.selects("billing", "invoices")
+    assert not tables.selects("billing", "Invoices")
+    assert not tables.selects("public", "tmp_1")
+    assert tables.selects("public", "tmp_10")
+    assert tables.excludes("public", "tmp_1")
+
+
+def test_a_dot_in_a_table_name_belongs_to_the_table() -> None:
+    assert Tables(include=("public.a.b",)).selects("public", "a.b")
+
+
+def reordered(raw: Any, draw: Any) -> Any:
+    if isinstance(raw, dict):
+        return {key: reordered(raw[key], draw) for key in draw(st.permutations(sorted(raw)))}
+    return [reordered(item, draw) for item in raw] if isinstance(raw, list) else raw
+
+
+@given(st.data())
+def test_the_order_of_keys_does_not_change_the_hash(data: st.DataObject) -> None:
+    raw = declared(load__waves=2, load__jobs=3, lag__samples=4)
+    assert parse_plan(reordered(raw, data.draw), name="shop").hash == parse_plan(raw, name="shop").hash
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"load__waves": 1},
+        {"cutover__max_pause": "5000ms"},
+        {"load__split_larger_than": 10 * 2**30},
+        {"lag__timeout": "1d"},
+        {"routers__0__admin": ["shop_pgbouncer"]},
+        {"routers__0__switch": {"file": "/etc/databases.ini", "via": "local"}},
+    ],
+)
+def test_writing_the_same_thing_otherwise_does_not_change_the_hash(same: dict[str, Any]) -> None:
+    assert parsed(**same).hash == parsed().hash
+    assert parsed(**same).difference(parsed()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"load__waves": 2}, "load.waves: 2 -> 1"),
+        ({"cutover__max_pause": "5001ms"}, 'cutover.max_pause: "5.001s" -> "5s"'),
+        ({"cutover__approval_timeout": "1000000.5s"}, 'cutover.approval_timeout: "1000000.5s" -> "604800s"'),
+        ({"source": "other"}, 'source: "other" -> "shop_source"'),
+        ({"source_from_target": "private"}, 'source_from_target: "private" -> null'),
+        ({"validate__jobs": 3}, "validate.jobs: 3 -> 2"),
+        ({"tables__exclude": ["a.b"]}, 'tables.exclude: ["a.b"] -> []'),
+        ({"cutover__application_roles": ["a", "b"]}, 'cutover.application_roles: ["a", "b"] -> ["shop_app"]'),
+    ],
+)
+def test_a_change_of_meaning_changes_the_hash_and_is_named(changes: dict[str, Any], line: str) -> None:
+    assert parsed(**changes).hash != parsed().hash
+    assert parsed(**changes).difference(parsed()) == [line]
+
+
+def test_a_plan_pinned_as_json_is_read_again_as_the_same_plan() -> None:
+    plan = parsed(cutover__approval_timeout="1000000.5s", load__split_larger_than="3TB", lag__max_bytes=0)
+    again = parse_plan(yaml.safe_load(plan.to_json()), name="shop")
+    assert again == plan
+    assert again.hash == plan.hash
