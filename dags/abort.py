@@ -8,6 +8,7 @@ DOC = """
 ### Abort a migration
 
 Safe at any time, and again. What is the case is read from the databases and the router, not from what was planned.
+Restoring traffic needs only the source and the router.
 
 - **restore_traffic** opens the side with authority: the source until a cutover was decided, the target afterwards.
   Held clients go on. The streams stay, so the migration can go on too.
@@ -29,6 +30,9 @@ with DAG(
         "target": Param(
             None, type=["null", "string"], description="Connection to the plan's target; empty means <plan>_target"
         ),
+        "source": Param(
+            None, type=["null", "string"], description="Connection to the plan's source; empty means <plan>_source"
+        ),
         "action": Param(
             AbortAction.RESTORE_TRAFFIC.value, type="string", enum=[action.value for action in AbortAction]
         ),
@@ -38,6 +42,7 @@ with DAG(
         task_id="abort",
         plan="{{ params.plan }}",
         target_conn_id="{{ params.target or params.plan ~ '_target' }}",
+        source_conn_id="{{ params.source or params.plan ~ '_source' }}",
         action="{{ params.action }}",
         retries=3,
         retry_delay=5,

@@ -3,7 +3,7 @@
 from airflow.plugins_manager import AirflowPlugin
 
 
-class CrossfadePlugin(AirflowPlugin):
+class CrossfadePlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow is not type-checked
     """Shows in Airflow's list of plugins that Crossfade is installed."""
 
     name = "crossfade"

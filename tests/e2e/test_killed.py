@@ -1,5 +1,7 @@
 """A dress rehearsal that ends early, and a worker that is killed while it copies."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from crossfade_lab.processes import wait_until
@@ -27,12 +29,32 @@ def test_a_run_stops_after_the_task_it_was_told(stage):
     assert stage.slots("killed") == []
 
 
+@contextmanager
+def held_at_its_slot(stage):
+    """Until the block ends, the load waits for a transaction that is open on the source."""
+    with stage.source.connect("killed") as writer:
+        writer.autocommit = False
+        writer.execute("SELECT pg_current_xact_id()")
+        yield
+        writer.rollback()
+
+
+def _waiting_for_slots(stage):
+    query = "SELECT count(*) FROM pg_replication_slots WHERE database = 'killed' AND confirmed_flush_lsn IS NULL"
+    with stage.source.connect() as connection:
+        return connection.execute(query).fetchone()[0]
+
+
 def test_a_copy_killed_half_way_is_done_again_and_compares_equal(stage):
     with stage.target.connect("killed") as blocker:
-        blocker.autocommit = False
-        blocker.execute(f"LOCK TABLE public.{BLOCKED} IN ACCESS EXCLUSIVE MODE")  # holds up the copy of one table
-        run = stage.migrate("killed", stop_after="validate")
-        assert wait_until(lambda: _copied(stage) > 0, seconds=90, every=0.2), stage.client.task_states(DAG, run)
+        with held_at_its_slot(stage):
+            run = stage.migrate("killed", stop_after="validate")
+            seen = wait_until(lambda: _waiting_for_slots(stage) == 2, seconds=90, every=0.2)
+            assert seen, stage.client.task_states(DAG, run)
+            blocker.autocommit = False
+            blocker.execute(f"LOCK TABLE public.{BLOCKED} IN ACCESS EXCLUSIVE MODE")
+        # all tables are copied now but one, whose copy stands still
+        assert wait_until(lambda: _copied(stage) > 0, seconds=60, every=0.1), stage.client.task_states(DAG, run)
         assert stage.kill_task(DAG, run, "load")
         blocker.rollback()
     assert stage.client.wait_for_run(DAG, run, seconds=240) == "success", stage.client.task_states(DAG, run)

@@ -1,16 +1,17 @@
 """The assessment: everything that would go wrong later, found before anything is changed."""
 
-# each import registers its checks, in the order in which people read them
-from crossfade.assess import (  # noqa: F401
-    activity,
-    connectivity,
-    locale,
-    pgbouncer,
-    roles,
-    server_settings,
-    tables,
-    target,
-)
+# Each import registers its checks, in the order in which they are run and read.
+# isort: off
+from crossfade.assess import connectivity  # noqa: F401
+from crossfade.assess import server_settings  # noqa: F401
+from crossfade.assess import roles  # noqa: F401
+from crossfade.assess import tables  # noqa: F401
+from crossfade.assess import activity  # noqa: F401
+from crossfade.assess import target  # noqa: F401
+from crossfade.assess import locale  # noqa: F401
+from crossfade.assess import pgbouncer  # noqa: F401
+
+# isort: on
 from crossfade.assess.registry import CHECKS, Check, Finding, Problem, Severity, check
 from crossfade.assess.report import Report
 from crossfade.assess.run import assess

@@ -135,7 +135,7 @@ def every_process_has_a_console(poolers: Poolers) -> Iterator[Problem]:
 
 @check("pgbouncer.switch_file", severity=Severity.BLOCKER)
 def switch_file_can_be_rewritten(poolers: Poolers) -> Iterator[Problem]:
-    """A switch file that is missing, not ours to replace, not readable to PgBouncer, or without our names."""
+    """A switch file that is missing, not ours to replace, not to be understood, or without our names."""
     for pooler in poolers:
         switch = pooler.entry.switch
         if isinstance(switch, FileSwitch):

@@ -15,7 +15,7 @@ from crossfade.assess.registry import Finding, Severity
 from crossfade.capabilities import Capabilities, capabilities
 from crossfade.catalog import Table
 from crossfade.connect import Connection, Endpoint, scalar
-from crossfade.plan import PgBouncerRouter, Plan
+from crossfade.plan import PgBouncerRouter, Plan, Tables
 from crossfade.routers.base import Side
 from crossfade.routers.pgbouncer import PgBouncerFleet
 from crossfade.routers.pgbouncer_console import Observation
@@ -34,6 +34,7 @@ class Database:
         self.side = side
         self.endpoint = endpoint
         self.conn = conn
+        self._tables: dict[Tables, Sequence[Table]] = {}
 
     @cached_property
     def can(self) -> Capabilities:
@@ -59,7 +60,9 @@ class Database:
 
     def tables(self, plan: Plan) -> Sequence[Table]:
         """The tables that the plan selects."""
-        return catalog.tables(self.conn, plan.tables)
+        if plan.tables not in self._tables:
+            self._tables[plan.tables] = catalog.tables(self.conn, plan.tables)
+        return self._tables[plan.tables]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

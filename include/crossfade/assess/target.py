@@ -57,7 +57,7 @@ def extensions_are_available(source: Database, target: Database) -> Iterator[Pro
                 f"Install the extension's package for PostgreSQL {target.can.major} on the target's server, "
                 f"or: DROP EXTENSION {sql.Identifier(row['name']).as_string()};  -- on the source",
             )
-        elif row["version"] not in versions and row["name"] != "plpgsql":
+        elif row["version"] not in versions:
             yield Problem(
                 row["name"],
                 f"version {row['version']} on the source; the target has {', '.join(sorted(versions))}",

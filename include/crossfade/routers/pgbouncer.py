@@ -82,9 +82,7 @@ class PgBouncerFleet:
         self._pausers = {
             (console.name, name): Console(console.endpoint) for console in self.consoles for name in self.names
         }
-        self._threads = ThreadPoolExecutor(
-            max_workers=len(self.consoles) * (len(self.names) + 1), thread_name_prefix="pgbouncer"
-        )
+        self._threads = ThreadPoolExecutor(len(self.consoles) + len(self._pausers), "pgbouncer")
 
     def open(self) -> None:
         """Connect to every console, so that a pause need not. Raises `InstancesFailed`, naming the unreachable."""
@@ -263,8 +261,8 @@ def _pause(pauser: Console, name: str, deadline: float) -> None:
     """
     PAUSE one name at a moment without logins to PostgreSQL; until then its clients are not held.
 
-    PAUSE cuts a login half-way, and PgBouncer takes that for a failing server: it refuses clients, and tries again only
-    after `server_login_retry` (measured with 1.18: failed clients, and a stall of 1.1 s at 1 s; the default is 15 s).
+    PAUSE cuts a login half-way, which PgBouncer takes for a failing server: it refuses clients, and tries again after
+    `server_login_retry` (measured with 1.18: failed clients, and a stall of 1.1 s at 1 s; the default is 15 s).
     """
     quiet_since = time.monotonic()
     patience = min(deadline, quiet_since + QUIET_PATIENCE)

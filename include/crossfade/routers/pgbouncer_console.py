@@ -22,6 +22,7 @@ from crossfade.errors import TransientError
 from crossfade.routers.pgbouncer_ini import Destination
 
 ANSWER_SECONDS = 5.0  #: for every command but PAUSE: answers take about a millisecond
+PING_SECONDS = 1.0  #: after which an open connection counts as lost
 Row = dict[str, str]
 
 
@@ -108,7 +109,7 @@ class Console:
         """Connect, unless a connection still answers. Raises `Unreachable`."""
         if self._connection is not None:
             try:
-                self._ask("SHOW VERSION", time.monotonic() + ANSWER_SECONDS)
+                self._ask("SHOW VERSION", time.monotonic() + PING_SECONDS)
                 return
             except TransientError:
                 self.close()

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from crossfade.cutover import recovery
+from crossfade.cutover import decision, recovery
+from crossfade.errors import Unreachable
+from crossfade.journal import NoMigration
+from crossfade.migration import Migration
+from crossfade_airflow.connections import resolver
 from crossfade_airflow.operators.migration import MigrationOperator
 
 if TYPE_CHECKING:
@@ -24,13 +28,15 @@ class AbortOperator(MigrationOperator):
     """
     Restore traffic on the side that has authority, whatever happened before; safe to call at any time and again.
 
+    :param source_conn_id: connection to the plan's source, which knows of a cutover even where the target is dead
     :param action: ``restore_traffic`` or ``abandon``
     """
 
-    template_fields: Sequence[str] = (*MigrationOperator.template_fields, "action")
+    template_fields: Sequence[str] = (*MigrationOperator.template_fields, "source_conn_id", "action")
 
-    def __init__(self, *, action: str = AbortAction.RESTORE_TRAFFIC, **kwargs: Any) -> None:
+    def __init__(self, *, source_conn_id: str, action: str = AbortAction.RESTORE_TRAFFIC, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.source_conn_id = source_conn_id
         self.action = action
 
     def execute(self, context: Context) -> str:
@@ -39,3 +45,16 @@ class AbortOperator(MigrationOperator):
         outcome = recovery.abandon(migration) if action is AbortAction.ABANDON else recovery.settle(migration).sentence
         self.log.info("%s", outcome)
         return outcome
+
+    def migration(self) -> Migration:
+        """The migration as the target's journal holds it; failing that, as the source kept it with its last cutover."""
+        try:
+            return super().migration()
+        except (Unreachable, NoMigration) as error:
+            self.log.warning("the target's journal is of no help: %s", error)
+            resolve = resolver(self.plan)
+            with resolve(self.source_conn_id).session(f"{self.plan}/abort") as source:
+                attempt = decision.newest(source, self.plan)
+            if attempt is None:
+                raise
+            return Migration(attempt.plan, resolve)

@@ -21,7 +21,7 @@ class ApprovedByNobody(PreconditionError):
     """The gate was answered with an approval that carries no person."""
 
 
-class CutoverApprovalOperator(ApprovalOperator):
+class CutoverApprovalOperator(ApprovalOperator):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Ask the plan's approvers whether to cut over, and record their yes in the journal, where the cutover looks for it.
 

@@ -28,7 +28,7 @@ class BlockersFound(PreconditionError):
         )
 
 
-class AssessOperator(BaseOperator):
+class AssessOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Check both databases, the router and the plan; change nothing. Blockers fail the task.
 
@@ -47,4 +47,4 @@ class AssessOperator(BaseOperator):
         self.log.info("%s", report.to_markdown())
         if report.blockers:
             raise BlockersFound(plan=plan.name, blockers=report.blockers)
-        return {"plan": plan.name, "hash": plan.hash, "blockers": 0}
+        return {"plan": plan.name, "hash": plan.hash, "summary": report.summary}

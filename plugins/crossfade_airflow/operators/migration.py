@@ -18,7 +18,7 @@ def pinned_migration(plan: str, target_conn_id: str) -> Migration:
     return Migration.pinned(plan, resolve(target_conn_id), resolve)
 
 
-class MigrationOperator(BaseOperator):
+class MigrationOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type-checked
     """
     One phase of a migration that `PrepareOperator` has entered in the journal.
 

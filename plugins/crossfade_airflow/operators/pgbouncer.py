@@ -13,7 +13,7 @@ from crossfade_airflow.connections import endpoint
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
 
 
-class PgBouncerOperator(BaseOperator):
+class PgBouncerOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Something done on every instance of a fleet of PgBouncers.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NAMED = 3  #: tables of a wave whose names fit into a label
 
 
-class PrepareOperator(BaseOperator):
+class PrepareOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Pin the plan in the journal and copy roles, extensions and the schema's tables onto the target.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ResetSequencesOperator(BaseOperator):
+class ResetSequencesOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Set every sequence of the target that is behind the source's to the source's value plus a margin; needs no plan.
 

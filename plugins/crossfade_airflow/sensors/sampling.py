@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _GRACE = timedelta(minutes=2)  #: the trigger keeps the time itself; Airflow's limit only covers a dead triggerer
 
 
-class SamplingSensor(BaseSensorOperator):
+class SamplingSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Wait until `samples` samples in a row are good. `poke_interval` and `timeout` are those of every sensor.
 

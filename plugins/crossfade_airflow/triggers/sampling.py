@@ -38,7 +38,7 @@ class Outcome(TypedDict):
     figures: dict[str, float]
 
 
-class SamplingTrigger(BaseTrigger):
+class SamplingTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Sample every `poke_interval` seconds.
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,15 +108,6 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PG_BIN", str(binaries(18)))
 
 
-class Standby(PostgresServer):
-    """A server that comes up as a standby, without a primary."""
-
-    def _ready(self) -> bool:
-        pid_file = self.data / "postmaster.pid"
-        lines = pid_file.read_text().splitlines() if pid_file.exists() else []
-        return len(lines) >= 8 and lines[7].strip() == "standby"
-
-
 POOR = {
     "wal_level": "replica",
     "max_wal_senders": "1",
@@ -175,13 +166,10 @@ def standby() -> Iterator[Database]:
         signal.touch()
         owner = (place / "data").stat()
         os.chown(signal, owner.st_uid, owner.st_gid)
-        with Standby(place, 16, settings=FAST) as running:
+        with PostgresServer(place, 16, settings=FAST) as running:
             running.password = password
             with database(running) as seen:
                 yield seen
-
-
-Undo = Callable[[], None]
 
 
 @pytest.fixture

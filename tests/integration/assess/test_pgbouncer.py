@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from crossfade.assess import Severity
+from crossfade.connect import Endpoint
+from crossfade_lab.pgbouncer import PgBouncer
+from crossfade_lab.testing import scratch_directory
 
 from .conftest import Stage, console
 
@@ -50,8 +54,6 @@ def test_a_pool_in_session_mode_by_its_database(stage: Stage, databases_file: Pa
 
 
 def test_a_pool_in_session_mode_by_its_user(stage: Stage, databases_file: Path) -> None:
-    import psycopg
-
     databases_file.write_text("[users]\nshop_app = pool_mode=session\n[databases]\n" + line(stage))
     console(stage, "RELOAD")
     try:
@@ -83,16 +85,11 @@ def test_a_setting_that_hurts_a_cutover(
 
 
 def test_several_processes_on_one_port(stage: Stage) -> None:
-    from crossfade_lab.pgbouncer import PgBouncer
-    from crossfade_lab.testing import scratch_directory
-
     users, settings = stage.pair.logins.applications(), {"so_reuseport": "1", "auth_user": "looker"}
     with (
         scratch_directory() as directory,
         PgBouncer(directory / "reuse", stage.bouncer.databases, users, settings=settings) as reuse,
     ):
-        from crossfade.connect import Endpoint
-
         endpoints = stage.endpoints | {"shop_pgbouncer": Endpoint.from_dsn("reuse", reuse.admin_dsn())}
         other = Stage(stage.pair, stage.bouncer, endpoints)
         assert other.problems("pgbouncer.so_reuseport")[0].object == "so_reuseport on reuse"

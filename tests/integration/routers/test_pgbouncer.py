@@ -1,9 +1,10 @@
 """A real PgBouncer is paused, repointed and resumed; whatever fails leaves traffic flowing."""
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -205,6 +206,37 @@ def test_survivors_are_resumed_before_the_dead_are_named(two: Pooled) -> None:
             fleet.resume()
         assert set(error.value.failed) == {"pgbouncer_1"}
         assert two.side_seen(1) == "source"
+
+
+def test_an_instance_that_hangs_delays_no_other(two: Pooled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossfade.routers.pgbouncer_console.ANSWER_SECONDS", 1.0)
+    pid = two.bouncers[0].pid
+    assert pid is not None
+    with two.fleet() as fleet:
+        fleet.pause(soon())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            resuming = threading.Thread(target=lambda: outcome.append(failure(fleet.resume)))
+            outcome: list[Exception | None] = []
+            start = time.monotonic()
+            resuming.start()
+            assert two.side_seen(1) == "source"
+            assert time.monotonic() - start < 0.8
+            resuming.join(10)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert isinstance(outcome[0], InstancesFailed)
+        assert "pgbouncer_1 gave no answer to SHOW DATABASES in time" in str(outcome[0])
+        fleet.resume()
+        assert two.side_seen(0) == "source"
+
+
+def failure(call: Callable[[], None]) -> Exception | None:
+    try:
+        call()
+    except Exception as error:
+        return error
+    return None
 
 
 def test_a_restarted_instance_is_spoken_to_again(two: Pooled) -> None:

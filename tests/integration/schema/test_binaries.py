@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from crossfade.errors import PreconditionError
-from crossfade.plan import Tables
 from crossfade.schema import archive
 from crossfade.schema.binaries import ProgramFailed
 from crossfade_lab.postgres import binaries
@@ -19,15 +16,16 @@ def test_a_pg_dump_older_than_the_target_is_refused(shop_move, monkeypatch) -> N
         shop_move.dump()
 
 
-def test_a_failed_dump_shows_what_pg_dump_said_and_no_password(shop_move) -> None:
-    wrong = replace(shop_move.source_end, dbname="shop")
-    wrong_tables = Tables()
-    with shop_move.source_end.session("hold") as conn:
-        conn.execute("SELECT 1")
-        unreachable = replace(wrong, options={**wrong.options, "sslmode": "require"})
-        with pytest.raises(Exception, match="SSL") as caught:
-            archive.dump_archive(unreachable, wrong_tables, target_major=18)
-    assert wrong.password not in str(caught.value)
+def test_a_dump_that_waits_too_long_for_a_table_says_so_and_shows_no_password(shop_move, monkeypatch) -> None:
+    monkeypatch.setattr(archive, "LOCK_WAIT", "200ms")
+    with shop_move.source_end.session("ddl") as ddl:
+        ddl.execute("BEGIN; LOCK TABLE public.orders")
+        with pytest.raises(ProgramFailed) as caught:
+            shop_move.dump()
+    told = str(caught.value)
+    assert f"on {shop_move.source_end.address} ended with status 1. It printed:" in told
+    assert "Somebody holds an exclusive lock" in told
+    assert shop_move.source_end.password not in told
 
 
 def test_an_archive_that_is_none_is_refused(shop_move) -> None:

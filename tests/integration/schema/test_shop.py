@@ -25,6 +25,7 @@ NO_TABLES = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace 
 def test_the_shop_arrives_equal(shop_move) -> None:
     shop_move.everything()
     assert compare(shop_move.source, shop_move.target, shop_move.tables) == []
+    assert not [text for text in shop_move.said if text.startswith("not carried")]
     assert scalar(shop_move.target, "SELECT count(*) > 0 FROM public.daily_revenue")
     assert scalar(shop_move.target, "SELECT count(*) > 10 FROM pg_stats WHERE schemaname = 'public'")
     assert not scalar(shop_move.target, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")

@@ -23,7 +23,18 @@ def test_one_of_everything_arrives_but_what_needs_a_superuser(zoo, moves) -> Non
     differences = compare(move.source, move.target, move.tables)
     assert {(d.kind, d.identity) for d in differences} == NEEDS_A_SUPERUSER, "\n".join(map(str, differences))
     assert any("EVENT TRIGGER watch: permission denied" in text for text in move.said)
+    assert not [text for text in move.said if "SESSION AUTHORIZATION" in text]
+    keeper_gave = "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantor = 'zoo_keeper'::regrole"
+    assert scalar(move.target, keeper_gave) == scalar(move.source, keeper_gave) == 1
     assert any("stays to_left: it points at a table that the plan leaves out" in text for text in move.said)
+
+
+def test_a_partition_can_stay_behind_alone(zoo, moves) -> None:
+    tables = Tables(include=("*.*",), exclude=("*.left_*", "public.visits_2025_1"))
+    move = moves(zoo, tables=tables)
+    move.everything()
+    assert {(d.kind, d.identity) for d in compare(move.source, move.target, tables)} == NEEDS_A_SUPERUSER
+    assert scalar(move.target, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'visits_2025'::regclass") == 0
 
 
 def test_what_was_left_out_is_not_on_the_target(zoo, moves) -> None:

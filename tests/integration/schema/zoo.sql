@@ -17,6 +17,7 @@ SELECT format('GRANT TEMPORARY, CREATE ON DATABASE %I TO zoo_keeper WITH GRANT O
 
 CREATE SCHEMA "Strange, schema" AUTHORIZATION zoo_keeper;
 GRANT USAGE ON SCHEMA "Strange, schema" TO zoo_owner;      -- its tables' owner may no longer create there
+ALTER SCHEMA public OWNER TO postgres;                      -- as in databases that come from 14 and older
 GRANT ALL ON SCHEMA public TO zoo_owner;
 GRANT USAGE ON SCHEMA public TO postgres;
 COMMENT ON SCHEMA public IS 'Not the standard one';

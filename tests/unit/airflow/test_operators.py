@@ -83,7 +83,7 @@ def test_an_approval_without_a_person_is_refused(gate):
 
 
 def test_an_unknown_way_to_abort_is_refused_before_anything_is_touched(monkeypatch):
-    operator = AbortOperator(task_id="t", action="drop_everything", **OF_PLAN)
+    operator = AbortOperator(task_id="t", source_conn_id="shop_source", action="drop_everything", **OF_PLAN)
     monkeypatch.setattr(operator, "migration", lambda: pytest.fail("touched"))
     with pytest.raises(ValueError, match="drop_everything"):
         operator.execute({})

@@ -50,7 +50,7 @@ def parsed(**changes: Any) -> Plan:
         ({"sources": "x"}, "sources", "unknown key", "Did you mean 'source'?"),
         ({"routers__0__swich": {}}, "routers.0.swich", "unknown key", "Did you mean 'switch'?"),
         ({"load__zzz": 1}, "load.zzz", "unknown key", "Known keys here: jobs, slot_timeout, split_larger_than, waves"),
-        ({"pgRouter": 1}, "pgRouter", "unknown key", "Known keys here: cutover, engine, lag, "),
+        ({"pgRouter": 1}, "pgRouter", "unknown key", "Did you mean 'routers'?"),
         ({"target": MISSING}, "target", "this key is required", ""),
         ({"cutover__approvers": MISSING}, "cutover.approvers", "this key is required", ""),
         ({"load__waves": 0}, "load.waves", "greater than or equal to 1, got 0", ""),
@@ -66,7 +66,7 @@ def parsed(**changes: Any) -> Plan:
         ({"tables__include": ["orders"]}, "tables.include", "write schema.table, for example public.orders", ""),
         ({"engine": "magic"}, "engine", "should be 'logical', got 'magic'", ""),
         ({"routers": []}, "routers", "at least 1 item", ""),
-        ({"routers__0__switch": {"fil": "x"}}, "routers.0.switch.file", "this key is required", "1 more problem"),
+        ({"routers__0__switch": {"fil": "x"}}, "routers.0.switch.file", "this key is required", "2 more problem"),
         (
             {"routers__0__switch": {"conffile": {"source": "a.ini"}}},
             "routers.0.switch.conffile.target",
@@ -101,7 +101,7 @@ def test_several_problems_are_counted() -> None:
 
 @pytest.mark.parametrize("name", ["Shop", "1shop", "shop-2", "", "s" * 32, "naïve"])
 def test_a_name_that_could_not_name_a_slot_is_refused(name: str) -> None:
-    with pytest.raises(PlanError, match="is no plan name. Use a-z"):
+    with pytest.raises(PlanError, match=r"is no plan name\. Use a-z"):
         parse_plan(declared(), name=name)
 
 
@@ -118,7 +118,7 @@ def test_a_plan_is_named_after_its_file(tmp_path: Path) -> None:
         (b"", "must hold keys and values"),
         (b"source: \xff\xfe", "cannot be read"),
         (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
-        (b"1: 2", "unknown key|strings"),
+        (b"1: 2", "this key is required"),
     ],
 )
 def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:

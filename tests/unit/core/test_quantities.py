@@ -19,7 +19,7 @@ def test_sizes_are_powers_of_1024_as_in_postgresql(text: object, size: int) -> N
 
 @pytest.mark.parametrize("text", ["10", "10KB", "10 gb", "-1MB", "1.5GB", "GB", "", None, True, -5, 1.5, "10GB or so"])
 def test_what_is_no_size_is_refused_with_an_example(text: object) -> None:
-    with pytest.raises(ValueError, match="is not a size: .* as in 10GB"):
+    with pytest.raises(ValueError, match=r"is not a size: .* as in 10GB"):
         parse_size(text)
 
 
@@ -33,7 +33,7 @@ def test_durations_have_units_from_milliseconds_to_days(text: str, seconds: floa
 
 @pytest.mark.parametrize("text", ["5", 5, "5 seconds", "-5s", "s", "", None, True, "1h30min", "5m"])
 def test_what_is_no_duration_is_refused_with_an_example(text: object) -> None:
-    with pytest.raises(ValueError, match="is not a duration: .* as in 5s"):
+    with pytest.raises(ValueError, match=r"is not a duration: .* as in 5s"):
         parse_duration(text)
 
 
