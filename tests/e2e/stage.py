@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import yaml
@@ -19,6 +20,7 @@ from crossfade_lab.airflow import AirflowStandalone
 from crossfade_lab.airflow_client import AirflowClient
 from crossfade_lab.pgbouncer import ADMIN, Destination, PgBouncer, write_databases
 from crossfade_lab.postgres import PostgresServer, binaries
+from crossfade_lab.processes import LabError
 from crossfade_lab.shop.data import DATABASE, Logins, create_empty_database, create_shop, grant_migration_role, sizes
 from crossfade_lab.workload import Spec
 
@@ -102,11 +104,14 @@ class Stage:
             for entry in self.client.task_instances(dag, run)
             if entry["task_id"] == name and (not index or entry["map_index"] == int(index))
         ]
-        return "\n".join(
-            self.client.log(dag, run, name, attempt=attempt, map_index=entry["map_index"])
-            for entry in found
-            for attempt in range(1, entry["try_number"] + 1)
-        )
+        tries = [(entry, attempt) for entry in found for attempt in range(1, entry["try_number"] + 1)]
+        return "\n".join(self._try(dag, run, entry, attempt) for entry, attempt in tries)
+
+    def _try(self, dag: str, run: str, entry: dict[str, Any], attempt: int) -> str:
+        try:
+            return self.client.log(dag, run, entry["task_id"], attempt=attempt, map_index=entry["map_index"])
+        except LabError as error:  # a try that never came to run has no log
+            return f"no log: {error}"
 
     def kill_task(self, dag: str, run: str, task: str) -> list[int]:
         """SIGKILL the process of each running instance of a task, and the worker above it, at one instant."""

@@ -130,7 +130,6 @@ def run(m: Migration, *, run_id: str) -> CutoverSummary:
         if reasons := list(blockers.of_approval(journal, record, run_id)):
             raise Refused(reasons)
         with opened(m, record) as (section, engine):
-            engine.flush_promptly()
             if reasons := blockers.of_section(section, engine):
                 raise Refused(reasons)
             preset_sequences(section)

@@ -47,7 +47,6 @@ def rehearse(m: Migration) -> Rehearsal:
     with m.journal() as journal:
         record = journal.writable(m.plan.name, "rehearse")
     with opened(m, record) as (section, engine):
-        engine.flush_promptly()
         found = tuple(blockers.of_section(section, engine))
         names = catalog.sequences(section.old)
         return Rehearsal(

@@ -217,6 +217,7 @@ class Open(Step):
 def open_target(journal: Journal, migration: UUID) -> None:
     """Enter that the target serves, and lift its fence, in one transaction."""
     with journal.conn.transaction():
+        journal.conn.execute("SET LOCAL synchronous_commit = on")
         journal.set_state(migration, State.CUT_OVER)
         fence.lift(journal.conn)
 

@@ -54,6 +54,7 @@ class Entry:
     needs: frozenset[int]  #: dump ids that it depends on
     system: bool  #: lies in pg_catalog
     label: str  #: for people only
+    owner: str  #: as headed; names that imitate a heading come wrong, so only where a wrong one is refused
     sql: str
 
     def __str__(self) -> str:
@@ -140,6 +141,7 @@ def parse_script(text: str, listed: Mapping[int, tuple[int, int, str, bool]], se
                 needs=frozenset(int(number) for number in (heading["needs"] or "").split()),
                 system=system,
                 label=f"{kind} {heading['label'].split('; Type: ')[0]}",
+                owner=heading["label"].rpartition("; Owner: ")[2],
                 sql=(before + (body[: setting.start()] if setting else body)).strip() + "\n",
             )
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from crossfade.connect import Connection
+from crossfade.connect import Connection, scalar
 from crossfade.queries import named_queries
 from crossfade.schema.settings import set_clause
 from crossfade.schema.statements import Report
@@ -81,11 +83,12 @@ class _Carrier:
 
     def grants(self, source: Connection) -> None:
         wanted, there = _grants(source), _grants(self._target)
-        for role, privilege, _ in sorted(there - wanted, key=str):
-            self._try("REVOKE {} ON DATABASE {} FROM {}", sql.SQL(privilege), self._database, _grantee(role))
-        for role, privilege, grantable in sorted(wanted - there, key=str):
-            option = sql.SQL(" WITH GRANT OPTION" if grantable else "")
-            self._try("GRANT {} ON DATABASE {} TO {}{}", sql.SQL(privilege), self._database, _grantee(role), option)
+        with self._as_owner():
+            for role, privilege, _ in sorted(there - wanted, key=str):
+                self._try("REVOKE {} ON DATABASE {} FROM {}", sql.SQL(privilege), self._database, _grantee(role))
+            for role, privilege, grantable in sorted(wanted - there, key=str):
+                option = sql.SQL(" WITH GRANT OPTION" if grantable else "")
+                self._try("GRANT {} ON DATABASE {} TO {}{}", sql.SQL(privilege), self._database, _grantee(role), option)
 
     def owner(self, source: Connection) -> None:
         wanted, there = _database(source), _database(self._target)
@@ -96,7 +99,21 @@ class _Carrier:
             return
         self._try("ALTER DATABASE {} OWNER TO {}", self._database, sql.Identifier(wanted["owner"]))
         # ours were the owner's rights, and went with the ownership
-        self._try("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO CURRENT_USER", self._database)
+        ourselves = sql.Identifier(str(scalar(self._target, "SELECT current_user")))
+        with self._as_owner():
+            self._try("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}", self._database, ourselves)
+
+    @contextmanager
+    def _as_owner(self) -> Iterator[None]:
+        """
+        Act as the database's owner where we can: whoever belongs to several roles grants as any of them that may, and
+        a REVOKE in the name of one who never granted does nothing, without an error.
+        """
+        owner = sql.Identifier(_database(self._target)["owner"])
+        with suppress(*_REFUSALS), self._target.transaction():
+            self._target.execute(sql.SQL("SET LOCAL ROLE {}").format(owner))
+        yield
+        self._target.execute("RESET ROLE")
 
 
 def _database(conn: Connection) -> dict[str, Any]:

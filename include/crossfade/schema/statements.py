@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 import psycopg
+from psycopg.sql import Identifier
 
 from crossfade.connect import Connection
 from crossfade.errors import PreconditionError
@@ -85,14 +86,23 @@ def execute_if_allowed(conn: Connection, entry: Entry, report: Report) -> bool:
 
 
 def execute_grants(conn: Connection, entry: Entry, report: Report) -> None:
-    """Run the grants of one object. Each that names a role the target lacks, or is not ours to give, is reported."""
-    sql = _AS_SOMEBODY.sub(lambda match: "RESET ROLE" if match[1] else "SET LOCAL ROLE", entry.sql)
+    """
+    Run the grants of one object as its owner: whoever belongs to several roles grants as any of them that may, and a
+    REVOKE in another's name does nothing. Each that names a role the target lacks, or is not ours to give, is reported.
+    """
+    owner = f"SET LOCAL ROLE {Identifier(entry.owner).as_string()}"
+    sql = _AS_SOMEBODY.sub(lambda match: owner if match[1] else "SET LOCAL ROLE", entry.sql)
     try:
         with conn.transaction():
-            conn.execute(sql.encode())
-        return
-    except _REFUSALS:
-        pass  # told apart below, grant by grant
+            conn.execute(f"{owner};\n{sql}".encode())
+    except (*_REFUSALS, psycopg.errors.InvalidParameterValue):  # the last: there is no such owner
+        _execute_each_grant(conn, entry, report)
+    conn.execute("RESET ROLE")
+
+
+def _execute_each_grant(conn: Connection, entry: Entry, report: Report) -> None:
+    """In our own name, one by one: an owner may have lost the right to use the schema."""
+    sql = _AS_SOMEBODY.sub(lambda match: "RESET ROLE" if match[1] else "SET LOCAL ROLE", entry.sql)
     for statement in sql.split(";\n"):
         if not statement.strip():
             continue
@@ -101,4 +111,3 @@ def execute_grants(conn: Connection, entry: Entry, report: Report) -> None:
                 conn.execute(statement.encode())
         except _REFUSALS as error:
             report(f"not carried: {' '.join(statement.split())}: {error.diag.message_primary}")
-    conn.execute("RESET ROLE")

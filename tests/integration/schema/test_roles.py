@@ -120,6 +120,20 @@ def test_an_existing_owner_that_we_administer_is_made_usable(shop_move, on_targe
     assert scalar(shop_move.target, "SELECT pg_has_role('r_owner', 'SET') AND pg_has_role('r_owner', 'USAGE')")
 
 
+def test_a_grant_option_of_another_role_does_not_divert_a_revoke(zoo, moves, servers) -> None:
+    """PostgreSQL lets a member of several roles revoke as any that has the grant option: then nothing is revoked."""
+    move = moves(zoo)
+    move.carry_roles()
+    name = move.target.info.dbname
+    with servers.target.connect(name) as conn:
+        conn.execute(f"ALTER DATABASE {name} OWNER TO zoo_owner".encode())
+        conn.execute(f"GRANT TEMPORARY, CREATE ON DATABASE {name} TO zoo_keeper, zoo_vets WITH GRANT OPTION".encode())
+    carry_database(move.source, move.target, move.report)
+    query = "SELECT has_database_privilege(%s, %s, %s) AS has"
+    assert not scalar(move.target, query, ["shop_app", name, "TEMPORARY"])  # PUBLIC's
+    assert not scalar(move.target, query, ["zoo_vets", name, "CREATE"])
+
+
 def test_the_databases_own_properties_arrive_and_carrying_again_changes_nothing(zoo, moves) -> None:
     move = moves(zoo)
     move.carry_roles()

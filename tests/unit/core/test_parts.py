@@ -62,10 +62,11 @@ def test_strange_names_are_quoted_everywhere(make_table: Callable[..., Table], n
     assert whole.copy_out() == f'COPY {quoted}.{quoted} ({quoted}, "id") TO STDOUT (FORMAT binary)'
     assert whole.copy_in() == f'COPY {quoted}.{quoted} ({quoted}, "id") FROM STDIN (FORMAT binary)'
     middle = Part(table=table, first_page=10, end_page=20)
-    assert middle.copy_out() == (
-        f'COPY (SELECT {quoted}, "id" FROM ONLY {quoted}.{quoted}'
-        " WHERE ctid >= '(10,0)'::tid AND ctid < '(20,0)'::tid) TO STDOUT (FORMAT binary)"
+    expected = (
+        "COPY (SELECT §, \"id\" FROM ONLY §.§ WHERE ctid >= '(10,0)'::tid AND ctid < '(20,0)'::tid)"
+        " TO STDOUT (FORMAT binary)"
     )
+    assert middle.copy_out() == expected.replace("§", quoted)
     assert middle.copy_in() == whole.copy_in()
 
 

@@ -79,7 +79,7 @@ def test_the_script_is_split_without_headers_and_psql_commands() -> None:
     assert schema.sql == "CREATE SCHEMA billing;\n"
     assert key.sql == "SET default_table_access_method = heap;\n\nALTER TABLE x\n    ADD FOREIGN KEY (a);\n"
     assert key.needs == {231, 229}
-    assert (key.kind, key.oid, key.label) == ("FK CONSTRAINT", 16585, "FK CONSTRAINT my table x")
+    assert (key.kind, key.oid, key.label, key.owner) == ("FK CONSTRAINT", 16585, "FK CONSTRAINT my table x", "o")
 
 
 def test_a_definition_that_imitates_a_heading_of_nothing_is_refused() -> None:

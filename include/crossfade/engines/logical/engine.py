@@ -214,22 +214,6 @@ class LogicalEngine:
                 raise SlotMissing(slot=row["slot_name"], seen="invalidated (wal_status = lost)")
         return rows
 
-    def flush_promptly(self) -> None:
-        """
-        Let the subscriber report its flush position at once.
-
-        Under synchronous_commit=off it is reported up to wal_writer_delay late, which a drain would wait for.
-        The worker starts again for it, so this belongs well before the pause.
-        """
-        for stream in self.streams:
-            found = stream.subscription(self.target)
-            if found and found["synchronous_commit"] != "local":
-                self.target.execute(
-                    sql.SQL("ALTER SUBSCRIPTION {} SET (synchronous_commit = 'local')").format(
-                        sql.Identifier(stream.name)
-                    )
-                )
-
     def check(self) -> None:
         """Raise `StreamIncomplete` or `SlotMissing` unless every stream carries all of its tables."""
         self._slots()
@@ -238,7 +222,7 @@ class LogicalEngine:
 
     def drain(self, deadline: float) -> Drained:
         """
-        Wait until all that was committed on the source before this call has been applied.
+        Wait until all that was committed on the source before this call has been applied, and is safe on the disk.
 
         The position is taken now, after the writers have stopped. Two proofs: a watermark through every stream,
         and every slot's confirmed_flush_lsn at or past the position. Raises `DeadlineExceeded`.
@@ -246,13 +230,16 @@ class LogicalEngine:
         start = time.monotonic()
         lsn = str(scalar(self.source, "SELECT pg_current_wal_insert_lsn()"))
         self._await_watermarks(self._write_watermarks(), deadline)
-        wait_until(
-            lambda: all(slot["passed"] for slot in self._slots(lsn)),
-            deadline,
-            f"confirming {lsn}",
-            "a slot is behind it",
-        )
+        self._flush_target()
+        self._write_watermarks()  # what arrives makes the worker report its flush position, else up to 200 ms late
+        self._await_flush(lsn, deadline)
         return Drained(lsn=lsn, seconds=time.monotonic() - start)
+
+    def _flush_target(self) -> None:
+        """Subscriptions apply with synchronous_commit=off: one synchronous commit takes all before it to the disk."""
+        with self.target.transaction():
+            self.target.execute("SET LOCAL synchronous_commit = on")
+            self.target.execute("SELECT pg_current_xact_id()")
 
     def stop(self, deadline: float) -> None:
         """Disable every subscription; returns when nothing can be applied any more. Raises `DeadlineExceeded`."""

@@ -141,8 +141,8 @@ class WaveCopy:
     def _source_session(self, snapshot: str) -> Iterator[BulkConnection]:
         conn = self.source.connect_bulk(self.purpose)
         try:
+            conn.set_session(isolation_level="REPEATABLE READ", readonly=True)
             with conn.cursor() as cur:
-                cur.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 cur.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
             yield conn
         finally:

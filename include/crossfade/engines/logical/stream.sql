@@ -1,5 +1,5 @@
 -- subscription: one subscription of this database: whether it is enabled, has a worker, and which tables it names
-SELECT s.subname, s.subenabled AS enabled, s.subsynccommit AS synchronous_commit,
+SELECT s.subname, s.subenabled AS enabled,
        (SELECT max(w.pid) FROM pg_stat_subscription w WHERE w.subid = s.oid AND w.relid IS NULL) AS pid,
        ARRAY(SELECT n.nspname || '.' || c.relname FROM pg_subscription_rel r
              JOIN pg_class c ON c.oid = r.srrelid JOIN pg_namespace n ON n.oid = c.relnamespace
