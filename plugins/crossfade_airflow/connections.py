@@ -107,6 +107,6 @@ def _text(value: object) -> str:
 
 def _secrets(found: Endpoint) -> list[str]:
     """The password, and every form in which it may show: quoted as in a conninfo, and whole conninfos."""
-    secrets = [found.password, found.options.get("sslpassword", "")]
+    secrets = [secret for secret in (found.password, found.options.get("sslpassword")) if secret]
     quoted = [psycopg.conninfo.make_conninfo(password=secret).removeprefix("password=") for secret in secrets]
-    return [secret for secret in (*secrets, *quoted, found.conninfo()) if secret]
+    return [*secrets, *quoted, *([found.conninfo()] if secrets else [])]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from crossfade_lab import testing
-from crossfade_lab.pgbouncer import PgBouncer
-from crossfade_lab.postgres import binaries
 
 from crossfade import phases
 from crossfade.connect import Endpoint
 from crossfade.migration import Migration
 from crossfade.plan import parse_plan
+from crossfade_lab import testing
+from crossfade_lab.pgbouncer import PgBouncer
+from crossfade_lab.postgres import binaries
 
 
 @dataclass(frozen=True, kw_only=True)

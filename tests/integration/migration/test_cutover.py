@@ -12,8 +12,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from crossfade_lab import verdict
-from crossfade_lab.workload import Spec, WorkloadProcess
 
 from crossfade import phases
 from crossfade.cutover import fence, order, recovery, steps
@@ -21,6 +19,8 @@ from crossfade.errors import PreconditionError
 from crossfade.journal import State
 from crossfade.routers.base import Side
 from crossfade.validation import run as validation
+from crossfade_lab import verdict
+from crossfade_lab.workload import Spec, WorkloadProcess
 
 STEPS = [kind.name for kind in steps.BEFORE_DECISION]
 
@@ -117,7 +117,7 @@ def test_what_blocks_is_named_before_anybody_is_held(ready: Any) -> None:
     approve(ready)
     with ready.admin("source") as admin:
         admin.execute("SET application_name = 'a dashboard'")
-        with pytest.raises(order.Refused, match="superuser postgres is connected .* a dashboard"):
+        with pytest.raises(order.Refused, match=r"superuser postgres is connected .* a dashboard"):
             order.run(ready.m, run_id="one")
     assert can_write(ready)
 

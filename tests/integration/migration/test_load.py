@@ -16,8 +16,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from crossfade_lab import testing
-from crossfade_lab.workload import Spec, WorkloadProcess
 
 from crossfade import catalog, phases
 from crossfade.connect import Endpoint
@@ -27,6 +25,8 @@ from crossfade.errors import CrossfadeError, Unreachable
 from crossfade.migration import Migration
 from crossfade.routers.base import Side
 from crossfade.validation import run as validation
+from crossfade_lab import testing
+from crossfade_lab.workload import Spec, WorkloadProcess
 
 
 def equal(world: Any) -> bool:
@@ -88,8 +88,8 @@ def test_rows_of_every_type_arrive_as_they_were(world: Any) -> None:
             CREATE TYPE public.mood AS ENUM ('fine', 'not fine');
             CREATE DOMAIN public.moods AS public.mood[];
             CREATE TYPE public.pair AS (mood public.mood, n int);
-            CREATE TABLE public."naïve""quote" ("select" int PRIMARY KEY, "Order Items" public.mood[], pairs public.pair[],
-                one public.pair, dom public.moods, t regclass, j json, r int4range, m money, b bit(3),
+            CREATE TABLE public."naïve""quote" ("select" int PRIMARY KEY, "Order Items" public.mood[],
+                pairs public.pair[], one public.pair, dom public.moods, t regclass, j json, r int4range, m money, b bit(3),
                 f float8, nothing int, a text[][], h inet, i interval, gone int);
             ALTER TABLE public."naïve""quote" DROP COLUMN gone, OWNER TO shop_owner;
             ALTER TYPE public.mood OWNER TO shop_owner; ALTER DOMAIN public.moods OWNER TO shop_owner;
@@ -230,9 +230,9 @@ def test_an_unreachable_source_and_a_wrong_password_are_named(world: Any) -> Non
                             "user": real.user, "password": real.password, **changes})  # fmt: skip
         return Migration(world.m.plan, lambda name: wrong if name == "shop_source" else world.m.resolve(name))
 
-    with pytest.raises(Unreachable, match="shop_source .* password authentication failed"):
+    with pytest.raises(Unreachable, match=r"shop_source .* password authentication failed"):
         phases.prepare(with_source(password="wrong"))
-    with pytest.raises(Unreachable, match="shop_source .*:1/shop.* Connection refused"):
+    with pytest.raises(Unreachable, match=r"shop_source .*:1/shop.* Connection refused"):
         phases.prepare(with_source(port=1))
     with world.admin("target") as target:
         assert target.execute("SELECT to_regclass('public.orders')").fetchone() == (None,)
@@ -298,7 +298,12 @@ def _owner_of(path: Path) -> tuple[int, int]:
 def test_a_predecessor_that_still_runs_is_ended_first(world: Any) -> None:
     phases.prepare(world.m)
     with world.m.session(Side.TARGET, "1/copy") as zombie:
-        wait = threading.Thread(target=lambda: pytest.raises(psycopg.Error, zombie.execute, "SELECT pg_sleep(60)"))
+
+        def sleep() -> None:
+            with pytest.raises(psycopg.Error):
+                zombie.execute("SELECT pg_sleep(60)")
+
+        wait = threading.Thread(target=sleep)
         wait.start()
         phases.load_wave(world.m, 1)
         wait.join(10)

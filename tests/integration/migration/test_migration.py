@@ -9,8 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from crossfade_lab import samples, verdict
-from crossfade_lab.workload import Spec, WorkloadProcess
 
 from crossfade import phases
 from crossfade.cutover import order, recovery
@@ -19,6 +17,8 @@ from crossfade.journal import State
 from crossfade.routers.base import Side
 from crossfade.schema.compare import compare
 from crossfade.validation import run as validation
+from crossfade_lab import samples, verdict
+from crossfade_lab.workload import Spec, WorkloadProcess
 
 
 def approve(m: phases.Migration, run_id: str) -> None:

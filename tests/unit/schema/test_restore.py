@@ -19,6 +19,7 @@ def entry(kind: str, sql: str = "", *, dump_id: int = 1, needs: frozenset[int] =
         needs=needs,
         system=False,
         label=kind,
+        owner="o",
         sql=sql,
     )
 
