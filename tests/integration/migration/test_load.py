@@ -89,7 +89,8 @@ def test_rows_of_every_type_arrive_as_they_were(world: Any) -> None:
             CREATE DOMAIN public.moods AS public.mood[];
             CREATE TYPE public.pair AS (mood public.mood, n int);
             CREATE TABLE public."naïve""quote" ("select" int PRIMARY KEY, "Order Items" public.mood[],
-                pairs public.pair[], one public.pair, dom public.moods, t regclass, j json, r int4range, m money, b bit(3),
+                pairs public.pair[], one public.pair, dom public.moods, t regclass, j json, r int4range,
+                m money, b bit(3),
                 f float8, nothing int, a text[][], h inet, i interval, gone int);
             ALTER TABLE public."naïve""quote" DROP COLUMN gone, OWNER TO shop_owner;
             ALTER TYPE public.mood OWNER TO shop_owner; ALTER DOMAIN public.moods OWNER TO shop_owner;
