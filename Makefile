@@ -63,7 +63,7 @@ clean:  ## Stop the lab and remove what was made here; results in bench/out and 
 
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-# With uv where it is on the PATH: seconds instead of a minute
+# With uv where it is on the PATH: seconds instead of minutes
 $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml lab/pyproject.toml
 	@if ! $(PYTHON) -c '$(SUITABLE)' 2> /dev/null; then \
 	    found=; \

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossfade.connect import Endpoint
-from crossfade.errors import CrossfadeError, PreconditionError
+from crossfade.errors import PreconditionError, TransientError
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _FIX = (
@@ -20,8 +20,8 @@ _FIX = (
 )
 
 
-class ProgramFailed(CrossfadeError):
-    """A client program of PostgreSQL ended with an error."""
+class ProgramFailed(TransientError):
+    """A client program of PostgreSQL ended with an error. Some pass by themselves, like a lock held too long."""
 
     def __init__(self, *, command: str, status: int, printed: str, fix: str) -> None:
         self.command, self.status, self.printed = command, status, printed

@@ -16,6 +16,11 @@ from crossfade.connect import CONNECT_TIMEOUT, Endpoint
 from crossfade.errors import CrossfadeError, FatalError, Unreachable
 from crossfade_airflow.connections import aendpoint
 
+#: Seconds before the first sample. Where a trigger fires before the scheduler has seen its worker end, the scheduler
+#: takes that end for a failure ("finished with state success, but the task instance's state attribute is queued":
+#: Airflow 3.3.2 on a busy machine, three tries in a row).
+HAND_OVER = 5.0
+
 
 class StreamBroken(FatalError):
     """Waiting is pointless: what is waited for will not come by itself."""
@@ -40,7 +45,7 @@ class Outcome(TypedDict):
 
 class SamplingTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow is not type-checked
     """
-    Sample every `poke_interval` seconds.
+    Sample every `poke_interval` seconds, from `HAND_OVER` seconds after the sensor's own first sample.
 
     A sample that could not be taken counts as a bad one: a network that comes back is no reason to fail.
 
@@ -94,6 +99,7 @@ class SamplingTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow is not type
         return None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        await asyncio.sleep(max(HAND_OVER, self.poke_interval))
         while (outcome := await self.take()) is None:
             await asyncio.sleep(self.poke_interval)
         yield TriggerEvent(dict(outcome))

@@ -8,11 +8,17 @@ import pytest
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
 
 from crossfade_airflow.sensors import ReplicationSlotLagSensor, SubscriptionCaughtUpSensor
+from crossfade_airflow.triggers import sampling
 from crossfade_airflow.triggers.sampling import StreamBroken
 from crossfade_lab.processes import wait_until
 
 STREAM = "crossfade_test_1"
 SOON = {"poke_interval": 0.1, "timeout": 20}
+
+
+@pytest.fixture(autouse=True)
+def no_hand_over(monkeypatch):
+    monkeypatch.setattr(sampling, "HAND_OVER", 0)
 
 
 def slot_lag(**changes):

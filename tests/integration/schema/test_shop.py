@@ -7,6 +7,7 @@ import time
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from crossfade import catalog
 from crossfade.connect import scalar
@@ -15,7 +16,7 @@ from crossfade.plan import Tables
 from crossfade.schema import archive, harden, patience
 from crossfade.schema.compare import compare, compare_sequences
 from crossfade.schema.inventory import inventory
-from crossfade.schema.restore import IndexBuilder
+from crossfade.schema.restore import IndexBuilder, restore_pre_data
 from crossfade_lab.postgres import LabError, binaries
 from crossfade_lab.testing import server, shop
 
@@ -226,3 +227,15 @@ def test_inventories_of_16_and_18_are_equal_though_18_stores_not_null(shop_move)
     here, there = inventory(shop_move.source, Tables()), inventory(shop_move.target, Tables())
     assert here.keys() == there.keys()
     assert len(here) > 300
+
+
+def test_grants_on_the_systems_own_tables_stay_behind_even_for_a_superuser(shop_move, servers) -> None:
+    """The source lets the migration role read pg_authid; that is none of the application's schema."""
+    dumped = shop_move.dump()
+    shop_move.carry_roles()
+    granted = "SELECT count(*) FROM pg_class WHERE oid = 'pg_authid'::regclass AND relacl::text LIKE '%crossfade%'"
+    assert scalar(shop_move.source, granted) == 1
+    with servers.target.connect(shop_move.target.info.dbname, row_factory=dict_row) as superuser:
+        restore_pre_data(superuser, dumped)
+        assert scalar(superuser, granted) == 0
+        assert scalar(superuser, NO_TABLES) > 10

@@ -6,6 +6,7 @@ import time
 import psycopg
 import pytest
 
+from crossfade_airflow.triggers import sampling
 from crossfade_airflow.triggers.replication_slot_lag import ReplicationSlotLagTrigger
 from crossfade_airflow.triggers.sampling import Sample, SamplingTrigger, StreamBroken
 from crossfade_airflow.triggers.subscription_caught_up import ERRORS_WITHOUT_PROGRESS, SubscriptionCaughtUpTrigger
@@ -20,6 +21,11 @@ CAUGHT_UP = SubscriptionCaughtUpTrigger(
     progress={"a": 4},
     **TIMES,
 )
+
+
+@pytest.fixture(autouse=True)
+def no_hand_over(monkeypatch):
+    monkeypatch.setattr(sampling, "HAND_OVER", 0)
 
 
 class Scripted(SamplingTrigger):

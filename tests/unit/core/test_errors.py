@@ -1,7 +1,11 @@
 """Every error says what happened, what was seen and what to do; its branch says what a retry can do."""
 
+import importlib
+import pkgutil
+
 import pytest
 
+import crossfade
 from crossfade.errors import (
     CrossfadeError,
     DeadlineExceeded,
@@ -50,11 +54,15 @@ def test_a_message_names_what_was_seen(error: CrossfadeError, branch: type[Cross
     assert isinstance(error, branch)
 
 
-def test_no_error_is_on_two_branches() -> None:
-    branches = (PreconditionError, TransientError, FatalError)
+def family(of: type[CrossfadeError]) -> set[type[CrossfadeError]]:
+    """A class and everything derived from it."""
+    return {of, *(member for child in of.__subclasses__() for member in family(child))}
 
-    def family(of: type[CrossfadeError]) -> list[type[CrossfadeError]]:
-        return [of, *(member for child in of.__subclasses__() for member in family(child))]
 
-    for error in set(family(CrossfadeError)) - {CrossfadeError}:
-        assert sum(issubclass(error, branch) for branch in branches) == 1, error
+def test_every_error_of_the_package_is_on_exactly_one_branch() -> None:
+    for module in pkgutil.walk_packages(crossfade.__path__, "crossfade."):
+        importlib.import_module(module.name)
+    errors = family(CrossfadeError) - {CrossfadeError}
+    assert len(errors) > 10
+    for error in errors:
+        assert sum(issubclass(error, branch) for branch in (PreconditionError, TransientError, FatalError)) == 1, error
