@@ -76,7 +76,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml lab/pyproject
 	        echo "Crossfade needs Python 3.11, 3.12 or 3.13; python3 is $$(python3 --version 2>&1)." \
 	            "Install one of them, or uv, which brings its own" >&2; exit 1; \
 	    else \
-	        "$$found" -m venv $(VENV) || { echo "No virtual environment: apt-get install python3-venv" >&2; exit 1; }; \
+	        "$$found" -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment: apt-get install python3-venv" >&2; exit 1; }; \
 	    fi; \
 	fi
 	@echo "Installing into $(VENV)"

@@ -150,6 +150,17 @@ class Journal:
             [state, migration],
         )
 
+    def change_state(self, migration: UUID, old: State, new: State) -> None:
+        """Enter where the migration is now, if it was there before. Raises `NotOursToWrite` where it was not."""
+        changed = self.conn.execute(
+            "UPDATE crossfade.migration SET state = %s, changed_at = clock_timestamp() WHERE id = %s AND state = %s"
+            " RETURNING plan",
+            [new, migration, old],
+        ).fetchone()
+        if changed is None:
+            row = self.conn.execute("SELECT plan, state FROM crossfade.migration WHERE id = %s", [migration]).fetchone()
+            raise NotOursToWrite(plan=row["plan"] if row else "?", state=row["state"] if row else "gone", task=new)
+
     # --- steps ----------------------------------------------------------------------------------------------------
 
     @contextmanager

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from crossfade import control
-from crossfade.connect import Connection, Endpoint, end_sessions
+from crossfade.connect import Connection, Endpoint, end_sessions, scalar
 from crossfade.cutover import fence
 from crossfade.errors import TransientError, Unreachable
 from crossfade.plan import Plan, parse_plan
@@ -46,13 +46,46 @@ class Attempt:
     finished: bool
 
 
+class AnotherActs(TransientError):
+    """Another cutover or abort of this plan is under way."""
+
+    def __init__(self, *, plan: str, seconds: float) -> None:
+        super().__init__(
+            f"another cutover or abort of {plan} is under way and did not end within {seconds:g} s. "
+            "Nothing was changed. Wait for it and look at its outcome, then try again"
+        )
+
+
+def act_alone(conn: Connection, plan: str, *, seconds: float) -> None:
+    """
+    Hold the plan's lock on the old side for as long as this session lives: only its holder touches traffic.
+
+    Raises `AnotherActs`.
+    """
+    deadline = time.monotonic() + seconds
+    while not scalar(conn, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"crossfade cutover {plan}"]):
+        if time.monotonic() > deadline:
+            raise AnotherActs(plan=plan, seconds=seconds)
+        time.sleep(0.05)
+
+
 def open_attempt(conn: Connection, plan: Plan) -> UUID:
-    """Enter a new attempt on the old side."""
+    """
+    Enter a new attempt on the old side; whatever is undecided of earlier ones is void from now on.
+
+    A task that was believed dead can then neither commit nor lift the fence of this attempt.
+    """
     attempt = uuid4()
-    conn.execute(
-        "INSERT INTO crossfade.attempt (id, plan, direction, document) VALUES (%s, %s, 'forward', %s)",
-        [attempt, plan.name, Jsonb(json.loads(plan.to_json()))],
-    )
+    with conn.transaction():
+        conn.execute(
+            "UPDATE crossfade.attempt SET decision = 'abort', decided_at = clock_timestamp()"
+            " WHERE plan = %s AND decision IS NULL",
+            [plan.name],
+        )
+        conn.execute(
+            "INSERT INTO crossfade.attempt (id, plan, direction, document) VALUES (%s, %s, 'forward', %s)",
+            [attempt, plan.name, Jsonb(json.loads(plan.to_json()))],
+        )
     return attempt
 
 
@@ -84,7 +117,8 @@ def decide(conn: Connection, attempt: UUID, decision: Decision) -> Decision:
     """
     Take the decision if nobody has; whoever comes second obeys the first. Returns what holds.
 
-    An abort lifts the old side's fence in the same transaction: a void cutover never leaves it closed.
+    The abort that is taken lifts the old side's fence in the same transaction: a void cutover never leaves it closed.
+    One that comes second does not: the fence may be another attempt's by then.
     """
     with conn.transaction():
         conn.execute("SET LOCAL synchronous_commit = on")
@@ -97,7 +131,7 @@ def decide(conn: Connection, attempt: UUID, decision: Decision) -> Decision:
         if row is None:
             raise Undecided(plan="this plan", reason=f"its attempt {attempt} is not on the old side")
         held = Decision(row["decision"])
-        if held is Decision.ABORT and (taken or decision is Decision.ABORT):
+        if taken and held is Decision.ABORT:
             fence.lift(conn)
     return held
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -60,13 +61,13 @@ def close(conn: Connection, *, plan: str, exempt: Sequence[str], opens_to: MayCo
     with conn.transaction():
         now = may_connect(conn)
         conn.execute(_QUERIES["remember"], {"plan": plan, "may_connect": Jsonb(list(opens_to or now))})
-        for role in exempt:
-            conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
-        for entry in now:
-            if entry["role"] not in exempt:
-                conn.execute(
-                    sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE").format(database, _grantee(entry["role"]))
-                )
+        with _as_owner(conn):
+            for role in exempt:
+                conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
+            for entry in now:
+                if entry["role"] not in exempt:
+                    revoke = sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE")
+                    conn.execute(revoke.format(database, _grantee(entry["role"])))
         welcome = [r["role"] for r in conn.execute(_QUERIES["still_welcome"], {"exempt": list(exempt)}).fetchall()]
         if welcome:
             raise FenceIncomplete(
@@ -85,12 +86,28 @@ def lift(conn: Connection) -> None:
         return
     database = sql.Identifier(conn.info.dbname)
     first = {entry["role"]: entry["grantable"] for entry in row["may_connect"]}
-    for entry in may_connect(conn):
-        if entry["role"] not in first and entry["role"] != conn.info.user:  # we still have work to do here
-            conn.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {}").format(database, _grantee(entry["role"])))
-    for role, grantable in first.items():
-        option = sql.SQL(" WITH GRANT OPTION") if grantable else sql.SQL("")
-        conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, _grantee(role)) + option)
+    now = may_connect(conn)
+    with _as_owner(conn):
+        for entry in now:
+            if entry["role"] not in first and entry["role"] != conn.info.user:  # we still have work to do here
+                conn.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {}").format(database, _grantee(entry["role"])))
+        for role, grantable in first.items():
+            option = sql.SQL(" WITH GRANT OPTION") if grantable else sql.SQL("")
+            conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, _grantee(role)) + option)
+
+
+@contextmanager
+def _as_owner(conn: Connection) -> Iterator[None]:
+    """
+    Grant and revoke as the database's owner, inside the caller's transaction.
+
+    In our own name PostgreSQL chooses any role of ours that holds a grant option: the REVOKE of another's grant then
+    changes nothing, without an error.
+    """
+    owner = scalar(conn, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
+    conn.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+    yield
+    conn.execute("SET LOCAL ROLE NONE")
 
 
 def _grantee(role: str) -> sql.Composable:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import psycopg
+
 from crossfade import catalog, sequences
-from crossfade.connect import end_sessions
+from crossfade.connect import Connection, end_sessions
 from crossfade.cutover import blockers, decision, fence, recovery
 from crossfade.cutover.decision import Decision
 from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION, Section, Step
@@ -133,8 +135,9 @@ def run(m: Migration, *, run_id: str) -> CutoverSummary:
             if reasons := blockers.of_section(section, engine):
                 raise Refused(reasons)
             preset_sequences(section)
+            decision.act_alone(section.old, m.plan.name, seconds=5)
             section.attempt = decision.open_attempt(section.old, m.plan)
-            journal.set_state(record.id, State.CUTTING_OVER)
+            journal.change_state(record.id, State.ACTIVE, State.CUTTING_OVER)
             with undisturbed():
                 return _critical(section)
 
@@ -216,7 +219,41 @@ def _undo(section: Section, done: list[Step]) -> Decision:
     )
     if held is Decision.COMMIT:
         return held
-    problems = []
+    problems: list[str] = []
+    try:
+        with _alone(section) as old:
+            if _superseded(section, old):
+                log.warning("a newer try of this cutover has taken over; it looks after the traffic")
+                return held
+            _let_go(section, done, problems)
+            decision.finish(old, section.attempt)
+    except Exception as error:  # said below: a failed undo is never swallowed
+        problems.append(str(error))
+    for problem in problems:
+        log.error("undoing left something behind; run the DAG abort once it can be reached: %s", problem)
+    return held
+
+
+@contextmanager
+def _alone(section: Section) -> Iterator[Connection]:
+    """The session that holds the plan's lock: the section's own, or a new one where that was lost."""
+    try:
+        section.old.execute("SELECT 1")
+    except psycopg.OperationalError:
+        with section.m.session(Side.SOURCE, "undo") as fresh:
+            decision.act_alone(fresh, section.m.plan.name, seconds=10)
+            yield fresh
+        return
+    yield section.old
+
+
+def _superseded(section: Section, old: Connection) -> bool:
+    newest = decision.newest(old, section.m.plan.name)
+    return newest is not None and newest.id != section.attempt
+
+
+def _let_go(section: Section, done: list[Step], problems: list[str]) -> None:
+    """Clients first; then the tidy half of every step, last first."""
     for router in section.routers:
         try:
             router.resume()
@@ -225,17 +262,9 @@ def _undo(section: Section, done: list[Step]) -> Decision:
     for step in reversed(done):
         try:
             step.undo()
-        except Exception as error:  # said below: a failed undo is never swallowed
+        except Exception as error:  # the others are undone all the same; the caller says what was left
             problems.append(f"{step.name}: {error}")
-    try:
-        section.journal.set_state(section.migration, State.ACTIVE)
-        with section.m.session(Side.SOURCE, "undo") as conn:
-            decision.finish(conn, section.attempt)
-    except Exception as error:
-        problems.append(f"journal: {error}")
-    for problem in problems:
-        log.error("undoing left something behind; run the DAG abort once it can be reached: %s", problem)
-    return held
+    section.journal.change_state(section.migration, State.CUTTING_OVER, State.ACTIVE)
 
 
 @contextmanager

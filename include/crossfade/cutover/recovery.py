@@ -49,6 +49,7 @@ def settle(m: Migration) -> Settled:
     try:
         with m.session(Side.SOURCE, "abort") as old:
             end_sessions(old, f"crossfade/{m.plan.name}/cutover")
+            decision.act_alone(old, m.plan.name, seconds=15)
             attempt = decision.newest(old, m.plan.name)
             if attempt and _decided(old, attempt) is Decision.COMMIT:
                 return _forward(m, old, attempt)

@@ -14,7 +14,9 @@ import psycopg
 import pytest
 
 from crossfade import phases
-from crossfade.cutover import fence, order, recovery, steps
+from crossfade.connect import end_sessions
+from crossfade.cutover import decision, fence, order, recovery, steps
+from crossfade.cutover.decision import Decision
 from crossfade.errors import PreconditionError
 from crossfade.journal import State
 from crossfade.routers.base import Side
@@ -284,3 +286,53 @@ def test_clearing_a_killed_cutover_completes_it(writing: Any) -> None:
 
     assert open_sides(writing) == [Side.TARGET]
     assert can_write(writing)
+
+
+# --- believed dead ----------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_was_believed_dead_cannot_lift_the_fence_of_its_successor(ready: Any) -> None:
+    with ready.m.session(Side.SOURCE, "zombie") as zombie, ready.m.session(Side.SOURCE, "successor") as successor:
+        first = decision.open_attempt(zombie, ready.m.plan)
+        decision.open_attempt(successor, ready.m.plan)
+        fence.close(successor, plan="shop", exempt=fence.exempt_roles(successor))
+
+        assert decision.decide(zombie, first, Decision.COMMIT) is Decision.ABORT
+        assert decision.decide(zombie, first, Decision.ABORT) is Decision.ABORT
+        assert fence.is_fenced(successor)
+    recovery.settle(ready.m)
+    assert open_sides(ready) == [Side.SOURCE]
+
+
+def test_a_task_whose_sessions_were_ended_undoes_and_leaves_its_successor_alone(
+    ready: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approve(ready)
+    real, seen = steps.Drain.run, []
+
+    def overtaken(step: steps.Step) -> None:
+        if seen:
+            return real(step)
+        seen.append(step)
+        with ready.m.session(Side.SOURCE, "takeover") as conn:
+            end_sessions(conn, "crossfade/shop/cutover")
+        order.run(ready.m, run_id="one")  # the successor, from beginning to end
+        return real(step)
+
+    monkeypatch.setattr(steps.Drain, "run", overtaken)
+    with pytest.raises(order.CutoverUndone):
+        order.run(ready.m, run_id="one")
+
+    assert open_sides(ready) == [Side.TARGET]
+    assert state(ready)["journal"] is State.CUT_OVER
+    assert can_write(ready)
+
+
+def test_two_cutovers_at_once_are_refused(ready: Any) -> None:
+    approve(ready)
+    with ready.m.session(Side.SOURCE, "another") as another:
+        decision.act_alone(another, "shop", seconds=1)
+        with pytest.raises(decision.AnotherActs):
+            order.run(ready.m, run_id="one")
+    assert can_write(ready)
+    assert open_sides(ready) == [Side.SOURCE]

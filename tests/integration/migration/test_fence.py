@@ -146,3 +146,23 @@ def test_a_role_that_reaches_in_through_an_exempt_one_is_refused(servers: Any, s
     finally:
         with server.connect("shop") as admin:
             admin.execute("REVOKE crossfade FROM shop_bi")
+
+
+def test_a_second_way_to_grant_does_not_turn_the_fence_into_nothing(servers: Any, source: Connection) -> None:
+    """Where the migration role has the grant option by another role too, PostgreSQL may revoke in that one's name."""
+    pair, server = servers
+    with server.connect("shop") as admin:
+        admin.execute("CREATE ROLE granter")
+        admin.execute("UPDATE pg_authid SET oid = 15999 WHERE rolname = 'granter'")  # found before the owner
+        admin.execute("GRANT CONNECT ON DATABASE shop TO granter WITH GRANT OPTION")
+        admin.execute("GRANT granter TO crossfade")
+    close(source)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(pair.dsn("source", "shop_app"))
+    with source.transaction():
+        fence.lift(source)
+    psycopg.connect(pair.dsn("source", "shop_app")).close()
+    with server.connect("shop") as admin:
+        admin.execute("REVOKE CONNECT ON DATABASE shop FROM granter")
+        admin.execute("REVOKE granter FROM crossfade")
+        admin.execute("DROP ROLE granter")
