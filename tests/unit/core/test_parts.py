@@ -13,7 +13,7 @@ PAGE = 8192
 
 
 @given(
-    pages=st.integers(min_value=0, max_value=5000),
+    pages=st.integers(min_value=0, max_value=300),
     toast=st.integers(min_value=0, max_value=2**36),
     largest=st.integers(min_value=1, max_value=2**40),
 )
@@ -28,7 +28,7 @@ def test_every_page_is_in_exactly_one_part_and_the_last_is_open(
 
 
 @given(
-    pages=st.integers(min_value=1, max_value=5000),
+    pages=st.integers(min_value=1, max_value=300),
     largest=st.integers(min_value=PAGE, max_value=2**30),
 )
 def test_parts_are_as_large_as_asked_for_to_within_a_page(
