@@ -270,7 +270,8 @@ def parse_plan(raw: dict[str, Any], *, name: str, file: str = "plan") -> Plan:
 
 def _plan_error(error: ValidationError, file: str) -> PlanError:
     problems = error.errors(include_url=False)
-    first = problems[0]
+    # a misspelled key is also a missing one: the typo is what helps
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     # a union's branches carry their tag in the location; people know only the keys of their file
     location = [str(part) for part in first["loc"] if part not in ("FileSwitch", "ConffileSwitch")]
     key, fix = ".".join(location), ""

@@ -45,7 +45,13 @@ def _waiting_for_slots(stage):
         return connection.execute(query).fetchone()[0]
 
 
-def test_a_copy_killed_half_way_is_done_again_and_compares_equal(stage):
+def _noticed(stage, run):
+    """Whether Airflow has seen that the worker of a load is gone."""
+    states = stage.client.task_states(DAG, run)
+    return {states[task] for task in states if task.startswith("load")} & {"failed", "up_for_retry"}
+
+
+def test_a_copy_killed_half_way_is_done_again_when_cleared_and_compares_equal(stage):
     with stage.target.connect("killed") as blocker:
         with held_at_its_slot(stage):
             run = stage.migrate("killed", stop_after="validate")
@@ -57,6 +63,8 @@ def test_a_copy_killed_half_way_is_done_again_and_compares_equal(stage):
         assert wait_until(lambda: _copied(stage) > 0, seconds=60, every=0.1), stage.client.task_states(DAG, run)
         assert stage.kill_task(DAG, run, "load")
         blocker.rollback()
+    assert wait_until(lambda: _noticed(stage, run), seconds=120, every=0.3), stage.client.task_states(DAG, run)
+    stage.client.clear(DAG, run, ["load"])
     assert stage.client.wait_for_run(DAG, run, seconds=240) == "success", stage.client.task_states(DAG, run)
     tries = [task["try_number"] for task in stage.client.task_instances(DAG, run) if task["task_id"] == "load"]
     assert max(tries) > 1

@@ -48,6 +48,12 @@ def parsed(**changes: Any) -> Plan:
     [
         ({"cutover__max_pauze": "5s"}, "cutover.max_pauze", "unknown key", "Did you mean 'max_pause'?"),
         ({"sources": "x"}, "sources", "unknown key", "Did you mean 'source'?"),
+        (
+            {"cutover__approvers": MISSING, "cutover__aprovers": ["alice"]},
+            "cutover.aprovers",
+            "unknown key",
+            "Did you mean 'approvers'?",
+        ),
         ({"routers__0__swich": {}}, "routers.0.swich", "unknown key", "Did you mean 'switch'?"),
         ({"load__zzz": 1}, "load.zzz", "unknown key", "Known keys here: jobs, slot_timeout, split_larger_than, waves"),
         ({"pgRouter": 1}, "pgRouter", "unknown key", "Did you mean 'routers'?"),
@@ -66,7 +72,7 @@ def parsed(**changes: Any) -> Plan:
         ({"tables__include": ["orders"]}, "tables.include", "write schema.table, for example public.orders", ""),
         ({"engine": "magic"}, "engine", "should be 'logical', got 'magic'", ""),
         ({"routers": []}, "routers", "at least 1 item", ""),
-        ({"routers__0__switch": {"fil": "x"}}, "routers.0.switch.file", "this key is required", "2 more problem"),
+        ({"routers__0__switch": {"fil": "x"}}, "routers.0.switch.fil", "unknown key", "Did you mean 'file'?"),
         (
             {"routers__0__switch": {"conffile": {"source": "a.ini"}}},
             "routers.0.switch.conffile.target",
