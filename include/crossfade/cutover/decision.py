@@ -127,12 +127,12 @@ def decide(conn: Connection, attempt: UUID, decision: Decision) -> Decision:
             " WHERE id = %s AND decision IS NULL",
             [decision, attempt],
         ).rowcount
-        row = conn.execute("SELECT decision FROM crossfade.attempt WHERE id = %s", [attempt]).fetchone()
+        row = conn.execute("SELECT plan, decision FROM crossfade.attempt WHERE id = %s", [attempt]).fetchone()
         if row is None:
             raise Undecided(plan="this plan", reason=f"its attempt {attempt} is not on the old side")
         held = Decision(row["decision"])
         if taken and held is Decision.ABORT:
-            fence.lift(conn)
+            fence.lift(conn, row["plan"])
     return held
 
 

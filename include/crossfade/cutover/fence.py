@@ -77,10 +77,14 @@ def close(conn: Connection, *, plan: str, exempt: Sequence[str], opens_to: MayCo
             )
 
 
-def lift(conn: Connection) -> None:
-    """Give CONNECT back exactly as the ledger has it. In the caller's transaction. Nothing to do where not fenced."""
+def lift(conn: Connection, plan: str) -> None:
+    """
+    Give CONNECT back exactly as the ledger has it, in the caller's transaction.
+
+    Nothing to do where it is not fenced, or by another plan: that one alone may open what it closed.
+    """
     row = conn.execute(
-        "DELETE FROM crossfade.fence WHERE database = current_database() RETURNING may_connect"
+        "DELETE FROM crossfade.fence WHERE database = current_database() AND plan = %s RETURNING may_connect", [plan]
     ).fetchone()
     if row is None:
         return

@@ -68,9 +68,9 @@ def _forward(m: Migration, old: Connection, attempt: Attempt) -> Settled:
     with m.journal() as journal:
         record = journal.find(m.plan.name)
         if record is not None:
-            open_target(journal, record.id)
+            open_target(journal, record.id, m.plan.name)
         else:
-            fence.lift(journal.conn)
+            fence.lift(journal.conn, m.plan.name)
     _each_router(m, lambda router: open_router(router, Side.TARGET), problems)
     sentence = f"The cutover of {m.plan.name} is final: the target serves."
     if problems:
@@ -84,7 +84,7 @@ def _back(m: Migration, old: Connection, attempt: Attempt | None) -> Settled:
     problems: list[str] = []
     if control.version(old):
         with old.transaction():
-            fence.lift(old)
+            fence.lift(old, m.plan.name)
     _each_router(m, PgBouncerFleet.resume, problems)  # nobody repoints before the decision
     sentence = f"No cutover of {m.plan.name} is final: the source serves."
     try:

@@ -208,18 +208,18 @@ class Open(Step):
 
     def run(self) -> None:
         section = self.section
-        open_target(section.journal, section.migration)
+        open_target(section.journal, section.migration, section.m.plan.name)
         with ThreadPoolExecutor(max(len(section.routers), 1)) as pool:
             for opened in [pool.submit(open_router, router, Side.TARGET) for router in section.routers]:
                 opened.result()
 
 
-def open_target(journal: Journal, migration: UUID) -> None:
+def open_target(journal: Journal, migration: UUID, plan: str) -> None:
     """Enter that the target serves, and lift its fence, in one transaction."""
     with journal.conn.transaction():
         journal.conn.execute("SET LOCAL synchronous_commit = on")
         journal.set_state(migration, State.CUT_OVER)
-        fence.lift(journal.conn)
+        fence.lift(journal.conn, plan)
 
 
 def open_router(router: PgBouncerFleet, side: Side) -> None:

@@ -33,7 +33,7 @@ def source(servers: tuple[testing.ShopPair, Any]) -> Iterator[Connection]:
         control.install(conn, Side.SOURCE)
         yield conn
         with conn.transaction():
-            fence.lift(conn)
+            fence.lift(conn, "shop")
 
 
 def close(conn: Connection) -> list[str]:
@@ -69,7 +69,7 @@ def test_applications_are_kept_off_and_lifting_restores_exactly(servers: Any, so
     psycopg.connect(pair.dsn("source", "crossfade")).close()
     close(source)  # a second fence keeps what the first one found
     with source.transaction():
-        fence.lift(source)
+        fence.lift(source, "shop")
     assert rights(server) == before
     psycopg.connect(pair.dsn("source", "shop_app")).close()
     with server.connect("shop") as admin:
@@ -160,9 +160,19 @@ def test_a_second_way_to_grant_does_not_turn_the_fence_into_nothing(servers: Any
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         psycopg.connect(pair.dsn("source", "shop_app"))
     with source.transaction():
-        fence.lift(source)
+        fence.lift(source, "shop")
     psycopg.connect(pair.dsn("source", "shop_app")).close()
     with server.connect("shop") as admin:
         admin.execute("REVOKE CONNECT ON DATABASE shop FROM granter")
         admin.execute("REVOKE granter FROM crossfade")
         admin.execute("DROP ROLE granter")
+
+
+def test_another_plan_cannot_open_what_this_one_closed(servers: Any, source: Connection) -> None:
+    pair, _ = servers
+    close(source)
+    with source.transaction():
+        fence.lift(source, "another")
+    assert fence.is_fenced(source)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(pair.dsn("source", "shop_app"))
