@@ -137,6 +137,13 @@ class Journal:
         ).fetchall()
         return {row["table_name"]: row["plan"] for row in rows}
 
+    def others_serving(self, plan: str) -> list[str]:
+        """Other plans whose applications this target serves, or is about to."""
+        rows = self.conn.execute(
+            "SELECT plan FROM crossfade.migration WHERE plan <> %s AND state IN ('cutting over', 'cut over')", [plan]
+        ).fetchall()
+        return [row["plan"] for row in rows]
+
     def keep_archive(self, migration: UUID, archive: bytes, stamp: str) -> None:
         """Keep the source's schema, and the stamp of the definitions it was taken from."""
         self.conn.execute(

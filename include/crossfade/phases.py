@@ -89,6 +89,11 @@ def _check_tables(m: Migration, journal: Journal, tables: Sequence[catalog.Table
             f"the plan {m.plan.name} selects no table: tables.include is {list(m.plan.tables.include)}, "
             f"exclude {list(m.plan.tables.exclude)}. Nothing was changed"
         )
+    if serving := journal.others_serving(m.plan.name):
+        raise PreconditionError(
+            f"the target serves applications since the cutover of {', '.join(serving)}: preparing would shut them out. "
+            "Nothing was changed. Move into a database of its own"
+        )
     taken = journal.others_tables(m.plan.name)
     if shared := [f"{t.full_name} ({taken[t.full_name]})" for t in tables if t.full_name in taken]:
         raise SharedTable(

@@ -61,6 +61,13 @@ def close(conn: Connection, *, plan: str, exempt: Sequence[str], opens_to: MayCo
     with conn.transaction():
         now = may_connect(conn)
         conn.execute(_QUERIES["remember"], {"plan": plan, "may_connect": Jsonb(list(opens_to or now))})
+        holder = scalar(conn, "SELECT plan FROM crossfade.fence WHERE database = current_database()")
+        if holder != plan:
+            raise FenceIncomplete(
+                database=conn.info.dbname,
+                seen=f"the plan {holder} has closed it already",
+                remedy="A fence closes a whole database: finish or abandon that migration first",
+            )
         with _as_owner(conn):
             for role in exempt:
                 conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))

@@ -94,7 +94,7 @@ class TableComparison:
         while unequal and min(unchanged[key] for key in unequal) < _ROUNDS_UNCHANGED and time.monotonic() < deadline:
             self.caught_up()
             keys = list(unequal)
-            there, here = self._both(lambda conn, keys=keys: self.digests.rows_of_keys(conn, keys))  # type: ignore[misc]
+            there, here = self._both(lambda conn, keys=keys: self.digests.rows_of_keys(conn, keys))  # type: ignore[misc]  # lambda default
             seen = _unequal(there, here)
             # a row once seen equal is settled; one that still differs counts again only if neither side moved
             for key in unequal.keys() & seen.keys():

@@ -39,6 +39,21 @@ def test_two_plans_never_share_a_table(world: Any) -> None:
         phases.prepare(other)
 
 
+def test_a_target_that_serves_another_plan_is_never_fenced(world: Any) -> None:
+    phases.prepare(world.m)
+    apart = {**declare(world.bouncers), "tables": {"include": ["billing.x*"], "exclude": ["public.*"]}}
+    other = Migration(parse_plan(apart, name="other"), world.m.resolve)
+    with world.admin("source") as source, world.admin("target") as target:
+        source.execute("CREATE TABLE billing.x1 (id int PRIMARY KEY); ALTER TABLE billing.x1 OWNER TO shop_owner")
+        with pytest.raises(PreconditionError, match="the plan shop has closed it already"):
+            phases.prepare(other)
+        target.execute("UPDATE crossfade.migration SET state = 'cut over' WHERE plan = 'shop'")
+        target.execute("DELETE FROM crossfade.fence")
+        with pytest.raises(PreconditionError, match="serves applications since the cutover of shop"):
+            phases.prepare(other)
+        assert target.execute("SELECT count(*) FROM crossfade.fence").fetchone() == (0,)
+
+
 def test_an_edited_plan_changes_nothing_until_it_is_prepared_again(world: Any) -> None:
     phases.prepare(world.m)
     edited = parse_plan({**declare(world.bouncers), "lag": {"samples": 2}}, name="shop")
