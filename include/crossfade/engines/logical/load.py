@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -107,10 +107,12 @@ class WaveCopy:
         )
 
     def _stop(self) -> None:
+        """End the jobs: what they are waiting for is cancelled."""
         self._failed.set()
         with self._lock:
             for conn in self._connections:
-                conn.cancel()
+                with suppress(psycopg2.Error):  # its server is gone, or it is closed: the job ends by itself
+                    conn.cancel()
 
     def _put(self, size: int, work: Any) -> None:
         with self._lock:
