@@ -13,35 +13,23 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     ValidationError,
     WithJsonSchema,
     field_validator,
 )
 
 from crossfade.errors import PlanError
+from crossfade.plan_routers import Router
+from crossfade.plan_section import ConnId, Section
 from crossfade.quantities import Duration, Size, parse_duration, parse_size
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 
-ConnId = Annotated[str, Field(min_length=1, description="id of an Airflow connection")]
 TablePattern = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\."})]
 
-#: For the JSON schema: the validator takes one for a list of one.
-_one_or_many_schema = WithJsonSchema(
-    {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-)
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Tables(_Section):
+class Tables(Section):
     """Which tables move. Patterns are ``schema.table`` with ``*`` and ``?``; a partition follows its root table."""
 
     include: tuple[TablePattern, ...] = Field(default=("*.*",), min_length=1)
@@ -74,7 +62,7 @@ def _matches(patterns: tuple[str, ...], schema: str, table: str) -> bool:
     return False
 
 
-class Load(_Section):
+class Load(Section):
     """How rows are copied."""
 
     waves: int = Field(default=1, ge=1, le=32)
@@ -87,57 +75,7 @@ class Load(_Section):
     """How long a new slot may wait for transactions that are open on the source."""
 
 
-class FileSwitch(_Section):
-    """Repoint by rewriting the file that holds ``[databases]``, which pgbouncer.ini includes with ``%include``."""
-
-    file: str
-    """Path of that file, as the worker (via: local) sees it."""
-    via: Literal["local"] = "local"
-
-
-class ConffileSides(_Section):
-    source: str
-    """Path, on the pooler's host, of a complete pgbouncer.ini that points at the source."""
-    target: str
-    """Path, on the pooler's host, of a complete pgbouncer.ini that points at the target."""
-
-
-class ConffileSwitch(_Section):
-    """Repoint through the admin console alone: ``SET conffile``, ``RELOAD``; both files lie on the pooler's host."""
-
-    conffile: ConffileSides
-
-
-def _way_of_switching(given: Any) -> str:
-    """Which class reads this switch: so that an error is about what was meant, not about each possibility."""
-    by_console = "conffile" in given if isinstance(given, dict) else isinstance(given, ConffileSwitch)
-    return "ConffileSwitch" if by_console else "FileSwitch"
-
-
-Switch = Annotated[
-    Annotated[FileSwitch, Tag("FileSwitch")] | Annotated[ConffileSwitch, Tag("ConffileSwitch")],
-    Discriminator(_way_of_switching),
-]
-
-
-class PgBouncerRouter(_Section):
-    """A PgBouncer, or a fleet of them with the same configuration."""
-
-    kind: Literal["pgbouncer"]
-    side: Literal["rw"] = "rw"
-    admin: Annotated[tuple[ConnId, ...], _one_or_many_schema] = Field(min_length=1)
-    """Connections to the admin console of every instance (database ``pgbouncer``)."""
-    database: Annotated[tuple[str, ...], _one_or_many_schema] = Field(min_length=1)
-    """Name, or names, under which clients ask PgBouncer for the database."""
-    switch: Switch
-
-    @field_validator("admin", "database", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-
-class LagThreshold(_Section):
+class LagThreshold(Section):
     """When the target counts as caught up."""
 
     max_bytes: Size = parse_size("1MB")
@@ -148,7 +86,7 @@ class LagThreshold(_Section):
     """How long to wait for it."""
 
 
-class Validate(_Section):
+class Validate(Section):
     """How rows are compared."""
 
     jobs: int = Field(default=2, ge=1, le=32)
@@ -159,7 +97,7 @@ class Validate(_Section):
     """A validation older than this no longer allows a cutover."""
 
 
-class Cutover(_Section):
+class Cutover(Section):
     """The critical section and its gate."""
 
     approvers: tuple[str, ...] = Field(min_length=1)
@@ -176,7 +114,7 @@ class Cutover(_Section):
     """Statements run on the target in the pause, as the first application role, always rolled back."""
 
 
-class Plan(_Section):
+class Plan(Section):
     """One migration of a live PostgreSQL database."""
 
     name: str = Field(default="", exclude=True, json_schema_extra={"readOnly": True})
@@ -191,7 +129,7 @@ class Plan(_Section):
     engine: Literal["logical"] = "logical"
     tables: Tables = Tables()
     load: Load = Load()
-    routers: tuple[PgBouncerRouter, ...] = Field(min_length=1)
+    routers: tuple[Router, ...] = Field(min_length=1)
     """What sends clients to the database."""
     lag: LagThreshold = LagThreshold()
     # "validate" is a method of pydantic's own, hence the alias
@@ -273,7 +211,7 @@ def _plan_error(error: ValidationError, file: str) -> PlanError:
     # a misspelled key is also a missing one: the typo is what helps
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     # a union's branches carry their tag in the location; people know only the keys of their file
-    location = [str(part) for part in first["loc"] if part not in ("FileSwitch", "ConffileSwitch")]
+    location = [str(part) for part in first["loc"] if str(part) not in _TAGS]
     key, fix = ".".join(location), ""
     problem = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -290,6 +228,10 @@ def _plan_error(error: ValidationError, file: str) -> PlanError:
     return PlanError(file=file, key=key, problem=problem, fix=fix)
 
 
+#: Tags of the unions' branches: names of models.
+_TAGS = frozenset(Plan.model_json_schema()["$defs"])
+
+
 def _known_keys(location: list[str]) -> list[str]:
     schema = Plan.model_json_schema()
     node: dict[str, Any] = schema
@@ -299,7 +241,7 @@ def _known_keys(location: list[str]) -> list[str]:
             node = schema["$defs"][ref.rsplit("/", 1)[1]]
         if "$ref" in node.get("items", {}):
             node = {**node, "items": schema["$defs"][node["items"]["$ref"].rsplit("/", 1)[1]]}
-        if "oneOf" in node:
-            branches = [schema["$defs"][b["$ref"].rsplit("/", 1)[1]] for b in node["oneOf"]]
-            node = {"properties": {k: v for branch in branches for k, v in branch["properties"].items()}}
+        if branches := [b for b in node.get("oneOf", node.get("anyOf", ())) if "$ref" in b]:
+            models = [schema["$defs"][b["$ref"].rsplit("/", 1)[1]] for b in branches]
+            node = {"properties": {k: v for model in models for k, v in model["properties"].items()}}
     return sorted(key for key in node.get("properties", {}) if key != "name")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from crossfade.assess.registry import Problem, Severity, check
 from crossfade.assess.scene import Pooler
-from crossfade.plan import FileSwitch, Plan
+from crossfade.plan import Plan
+from crossfade.plan_routers import FileSwitch
 from crossfade.routers.base import Side
 from crossfade.routers.pgbouncer_console import Observation
 from crossfade.routers.pgbouncer_ini import UnreadableIni, destinations

@@ -15,7 +15,8 @@ from crossfade.assess.registry import Finding, Severity
 from crossfade.capabilities import Capabilities, capabilities
 from crossfade.catalog import Table
 from crossfade.connect import Connection, Endpoint, scalar
-from crossfade.plan import PgBouncerRouter, Plan, Tables
+from crossfade.plan import Plan, Tables
+from crossfade.plan_routers import PgBouncerRouter
 from crossfade.routers.base import Side
 from crossfade.routers.pgbouncer import PgBouncerFleet
 from crossfade.routers.pgbouncer_console import Observation

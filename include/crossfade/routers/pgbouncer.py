@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 from crossfade.connect import Endpoint
 from crossfade.errors import CrossfadeError, FatalError, TransientError
-from crossfade.plan import PgBouncerRouter
+from crossfade.plan_routers import PgBouncerRouter
 from crossfade.routers.base import PauseTimeout, Side
 from crossfade.routers.pgbouncer_console import (
     Console,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from crossfade.errors import PreconditionError
-from crossfade.plan import ConffileSides, ConffileSwitch, FileSwitch
+from crossfade.plan_routers import ConffileSides, ConffileSwitch, FileSwitch
 from crossfade.routers.base import Side
 from crossfade.routers.pgbouncer_console import Console, quoted_value
 from crossfade.routers.pgbouncer_ini import Destination, UnreadableIni, rewrite

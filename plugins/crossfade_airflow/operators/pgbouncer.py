@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, RetryPolicy
 
-from crossfade.plan import FileSwitch, PgBouncerRouter
+from crossfade.plan_routers import FileSwitch, PgBouncerRouter
 from crossfade.routers.pgbouncer import PgBouncerFleet
 from crossfade_airflow.connections import endpoint
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT

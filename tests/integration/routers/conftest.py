@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from crossfade.connect import Endpoint
-from crossfade.plan import PgBouncerRouter
+from crossfade.plan_routers import PgBouncerRouter
 from crossfade.routers.base import Side
 from crossfade.routers.pgbouncer import PgBouncerFleet
 from crossfade_lab.pgbouncer import Destination, PgBouncer, write_databases

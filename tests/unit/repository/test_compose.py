@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from crossfade.plan import ConffileSwitch, Plan, load_plan
+from crossfade.plan import Plan, load_plan
+from crossfade.plan_routers import ConffileSwitch
 from crossfade.routers.pgbouncer_ini import destinations
 from crossfade_lab.airflow import USERS
 from crossfade_lab.pgbouncer import ADMIN
