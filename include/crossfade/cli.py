@@ -8,15 +8,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import boto3
 import typer
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
 from crossfade import phases
 from crossfade.assess import assess as assess_plan
+from crossfade.aws import CLIENT_CONFIG
 from crossfade.connect import Endpoint
 from crossfade.cutover import recovery
 from crossfade.errors import CrossfadeError, PreconditionError
@@ -45,6 +48,20 @@ def from_environment(connection: str) -> Endpoint:
     return Endpoint.from_dsn(connection, dsn)
 
 
+def aws_from_environment(connection: str, service: str) -> Any:
+    """
+    A boto3 client as boto3 configures itself: ``AWS_PROFILE``, ``AWS_REGION``, ``AWS_ENDPOINT_URL`` …
+
+    Every AWS connection of a plan is the same here. Raises `PreconditionError` where no region is set.
+    """
+    try:
+        return boto3.client(service, config=CLIENT_CONFIG)
+    except BotoCoreError as error:
+        raise PreconditionError(
+            f"the plan names the AWS connection {connection!r}, which is what the environment says: {error}"
+        ) from None
+
+
 @contextmanager
 def _migration(plan: str) -> Iterator[Migration]:
     """The plan's migration; errors as one clear line and exit status 1."""
@@ -53,7 +70,7 @@ def _migration(plan: str) -> Iterator[Migration]:
     )
     file = Path(plan) if plan.endswith((".yaml", ".yml")) else Path(f"{plan}.yaml")
     try:
-        yield Migration(load_plan(file.resolve() if file.exists() else file), from_environment)
+        yield Migration(load_plan(file.resolve() if file.exists() else file), from_environment, aws_from_environment)
     except CrossfadeError as error:
         console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
@@ -63,7 +80,7 @@ def _migration(plan: str) -> Iterator[Migration]:
 def assess(plan: Plan) -> None:
     """List what stands in the way of a migration, with remedies. Changes nothing. Exit status 1 with a blocker."""
     with _migration(plan) as m:
-        report = assess_plan(m.plan, m.resolve)
+        report = assess_plan(m.plan, m.resolve, m.clients)
         report.render(console)
         if report.blockers:
             sys.exit(1)

@@ -6,29 +6,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
+from crossfade.aws import Clients, no_clients
 from crossfade.connect import Connection, Endpoint
 from crossfade.engines.logical.stream import Stream
 from crossfade.engines.logical.waves import object_name, stream_name
 from crossfade.journal import Journal, open_journal
 from crossfade.plan import Plan
-from crossfade.routers.base import Side
-from crossfade.routers.pgbouncer import PgBouncerFleet
+from crossfade.routers.base import Router, Side
+from crossfade.routers.declared import router_of
 
 Resolve = Callable[[str], Endpoint]  #: connection id -> how it is reached
 
 
 class Migration:
-    """A plan and its endpoints. Opens nothing by itself."""
+    """
+    A plan and its endpoints. Opens nothing by itself.
 
-    def __init__(self, plan: Plan, resolve: Resolve) -> None:
+    :param clients: AWS connection id, service -> boto3 client; by default `NoAwsHere` for whoever asks for one
+    """
+
+    def __init__(self, plan: Plan, resolve: Resolve, clients: Clients = no_clients) -> None:
         self.plan = plan
         self.resolve = resolve
+        self.clients = clients
 
     @classmethod
-    def pinned(cls, name: str, target: Endpoint, resolve: Resolve) -> Migration:
+    def pinned(cls, name: str, target: Endpoint, resolve: Resolve, clients: Clients = no_clients) -> Migration:
         """The plan as the target's journal holds it, whatever its YAML says by now. Raises `NoMigration`."""
         with target.session(f"{name}/journal") as conn:
-            return cls(Journal(conn).get(name).plan, resolve)
+            return cls(Journal(conn).get(name).plan, resolve, clients)
 
     @cached_property
     def source(self) -> Endpoint:
@@ -73,13 +79,9 @@ class Migration:
             for wave, tables in waves.items()
         ]
 
-    def routers(self) -> list[PgBouncerFleet]:
+    def routers(self) -> list[Router]:
         """The plan's routers, not yet opened."""
+        sides = {Side.SOURCE: self.source, Side.TARGET: self.target}
         return [
-            PgBouncerFleet(
-                entry=entry,
-                consoles=[self.resolve(console) for console in entry.admin],
-                sides={Side.SOURCE: self.source, Side.TARGET: self.target},
-            )
-            for entry in self.plan.routers
+            router_of(entry, sides=sides, resolve=self.resolve, clients=self.clients) for entry in self.plan.routers
         ]

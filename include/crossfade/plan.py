@@ -215,7 +215,7 @@ def _plan_error(error: ValidationError, file: str) -> PlanError:
     key, fix = ".".join(location), ""
     problem = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys([str(part) for part in first["loc"][:-1]])
         close = difflib.get_close_matches(location[-1], known, 1)
         problem = "unknown key"
         fix = f"Did you mean {close[0]!r}?" if close else f"Known keys here: {', '.join(known)}"
@@ -233,9 +233,13 @@ _TAGS = frozenset(Plan.model_json_schema()["$defs"])
 
 
 def _known_keys(location: list[str]) -> list[str]:
+    """The keys at a place of the plan, tags of unions included."""
     schema = Plan.model_json_schema()
     node: dict[str, Any] = schema
     for part in location:
+        if part in _TAGS:
+            node = schema["$defs"][part]
+            continue
         node = node.get("items", {}) if part.isdigit() else node.get("properties", {}).get(part, {})
         if ref := node.get("$ref"):
             node = schema["$defs"][ref.rsplit("/", 1)[1]]

@@ -1,4 +1,4 @@
-"""Airflow connections as endpoints: looked up when a task runs, every secret masked, nothing kept."""
+"""Airflow connections as endpoints and AWS clients: looked up when a task runs, every secret masked, nothing kept."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 import psycopg
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk.log import amask_secret, mask_secret
+from botocore.exceptions import BotoCoreError
 
+from crossfade.aws import CLIENT_CONFIG
 from crossfade.connect import Endpoint
 from crossfade.errors import PreconditionError
 from crossfade.migration import Resolve
@@ -64,6 +67,25 @@ async def aendpoint(conn_id: str, *, needed_by: str) -> Endpoint:
     for secret in _secrets(found):
         await amask_secret(secret)
     return found
+
+
+def aws_client(conn_id: str, service: str) -> Any:
+    """
+    A boto3 client of an Airflow connection of type aws: region, credentials, role, endpoint_url are the connection's.
+
+    It slows down and retries where AWS throttles, unless the connection's config_kwargs say otherwise.
+    Raises `UnusableConnection`.
+    """
+    needed_by = f"the plan (for {service})"
+    hook = AwsBaseHook(aws_conn_id=conn_id, client_type=service)
+    try:
+        BaseHook.get_connection(conn_id)  # the hook itself would go on without it, with the worker's own credentials
+        return hook.get_client_type(config=CLIENT_CONFIG.merge(hook.config))
+    except AirflowNotFoundException:
+        raise _missing(conn_id, needed_by) from None
+    except (BotoCoreError, ValueError, AirflowException) as error:
+        problem = f"gives no AWS client: {error}"
+        raise UnusableConnection(conn_id=conn_id, needed_by=needed_by, problem=problem) from None
 
 
 def _missing(conn_id: str, needed_by: str) -> UnusableConnection:

@@ -10,6 +10,7 @@ from crossfade.assess import activity  # noqa: F401
 from crossfade.assess import target  # noqa: F401
 from crossfade.assess import locale  # noqa: F401
 from crossfade.assess import pgbouncer  # noqa: F401
+from crossfade.assess import routers  # noqa: F401
 
 # isort: on
 from crossfade.assess.registry import CHECKS, Check, Finding, Problem, Severity, check

@@ -1,7 +1,8 @@
 """The checks of the assessment: how one is written, and the list of all.
 
 A check is a generator that yields a `Problem` for each thing that would go wrong later. It takes the facts that it
-needs as parameters of these names: ``plan``, ``source``, ``target``, ``routes``, ``poolers`` (see `scene.Scene`).
+needs as parameters of these names: ``plan``, ``source``, ``target``, ``routes``, ``poolers``, ``switches``
+(see `scene.Scene`).
 """
 
 from __future__ import annotations

@@ -9,21 +9,23 @@ from contextlib import ExitStack
 from crossfade.assess.registry import CHECKS, Check, Finding, Severity
 from crossfade.assess.report import NotRun, Report
 from crossfade.assess.scene import Resolve, Scene, set_scene
+from crossfade.aws import Clients, no_clients
 from crossfade.plan import Plan
 
 log = logging.getLogger(__name__)
 
 
-def assess(plan: Plan, resolve: Resolve) -> Report:
+def assess(plan: Plan, resolve: Resolve, clients: Clients = no_clients) -> Report:
     """
     Ask everything that would go wrong later; change nothing. Raises nothing for what it finds or cannot reach.
 
     :param resolve: connection id -> how it is reached
+    :param clients: AWS connection id, service -> boto3 client
     """
     findings: list[Finding] = []
     not_run: list[NotRun] = []
     with ExitStack() as stack:
-        scene = set_scene(plan, resolve, stack)
+        scene = set_scene(plan, resolve, stack, clients)
         findings += scene.unreachable
         for check in CHECKS.values():
             missing = tuple(fact for fact in check.needs if fact not in scene.facts)

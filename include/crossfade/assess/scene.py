@@ -1,4 +1,4 @@
-"""What the checks look at: both databases in read-only sessions, and the PgBouncers of the plan."""
+"""What the checks look at: both databases in read-only sessions, and the routers of the plan."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from psycopg import sql
 
 from crossfade import catalog
 from crossfade.assess.registry import Finding, Severity
+from crossfade.aws import Clients, no_clients
 from crossfade.capabilities import Capabilities, capabilities
 from crossfade.catalog import Table
 from crossfade.connect import Connection, Endpoint, scalar
 from crossfade.plan import Plan, Tables
 from crossfade.plan_routers import PgBouncerRouter
 from crossfade.routers.base import Side
+from crossfade.routers.declared import router_of
 from crossfade.routers.pgbouncer import PgBouncerFleet
 from crossfade.routers.pgbouncer_console import Observation
 
@@ -95,7 +97,7 @@ class Scene:
         self.unreachable = unreachable
 
 
-def set_scene(plan: Plan, resolve: Resolve, stack: ExitStack) -> Scene:
+def set_scene(plan: Plan, resolve: Resolve, stack: ExitStack, clients: Clients = no_clients) -> Scene:
     """Open read-only sessions and consoles, to be closed with the stack. Raises nothing: failures become findings."""
     opener = _Opener(resolve, stack)
     facts: dict[str, Any] = {"plan": plan}
@@ -106,9 +108,15 @@ def set_scene(plan: Plan, resolve: Resolve, stack: ExitStack) -> Scene:
     back = opener.resolve(plan.target_from_source or plan.target)
     if there and back:
         facts["routes"] = Routes(source_from_target=there, target_from_source=back)
-    poolers = [pooler for entry in plan.routers if (pooler := opener.pooler(entry, plan))]
-    if any(pooler.instances for pooler in poolers):
+    fleets = [entry for entry in plan.routers if isinstance(entry, PgBouncerRouter)]
+    poolers = [pooler for entry in fleets if (pooler := opener.pooler(entry, plan))]
+    if not fleets or any(pooler.instances for pooler in poolers):
         facts["poolers"] = poolers
+    source, target = opener.resolve(plan.source), opener.resolve(plan.target)
+    if source and target:
+        sides = {Side.SOURCE: source, Side.TARGET: target}
+        others = [entry for entry in plan.routers if not isinstance(entry, PgBouncerRouter)]
+        facts["switches"] = [router_of(entry, sides=sides, resolve=resolve, clients=clients) for entry in others]
     return Scene(facts, opener.findings)
 
 

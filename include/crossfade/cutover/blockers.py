@@ -11,7 +11,7 @@ from crossfade.cutover import fence
 from crossfade.errors import CrossfadeError
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.queries import named_queries
-from crossfade.routers.base import Side
+from crossfade.routers.base import Foreseeing, Side
 
 if TYPE_CHECKING:
     from crossfade.cutover.steps import Section
@@ -86,7 +86,9 @@ def _of_routers(section: Section) -> Iterator[str]:
     for router in section.routers:
         try:
             if router.serving() is not Side.SOURCE:
-                yield "the router does not send clients to the source"
+                yield f"the router {router.label} does not send clients to the source"
+            if isinstance(router, Foreseeing):
+                yield from router.obstacles()
         except CrossfadeError as error:
             yield str(error)
 

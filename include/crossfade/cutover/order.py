@@ -22,7 +22,7 @@ from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION, Section, St
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.errors import CrossfadeError, FatalError, PreconditionError, TransientError
 from crossfade.journal import Journal, MigrationRecord, State
-from crossfade.routers.base import Side
+from crossfade.routers.base import Router, Side
 from crossfade.routers.pgbouncer import PgBouncerFleet
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ def opened(m: Migration, record: MigrationRecord) -> Iterator[tuple[Section, Log
         )
 
 
-def _auth_users(router: PgBouncerFleet) -> set[str]:
+def _auth_users(router: Router) -> set[str]:
     """Roles with which the pooler looks up passwords: fenced off, nobody could log in through it."""
+    if not isinstance(router, PgBouncerFleet):
+        return set()
     observed, _ = router.observe()
     return {user for instance in observed.values() if (user := instance.settings.get("auth_user"))}
 

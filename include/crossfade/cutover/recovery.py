@@ -15,8 +15,7 @@ from crossfade.cutover.steps import open_router, open_target
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.errors import CrossfadeError, NotOursToWrite, TransientError, Unreachable
 from crossfade.journal import Journal, State
-from crossfade.routers.base import Side
-from crossfade.routers.pgbouncer import PgBouncerFleet
+from crossfade.routers.base import Router, Side
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -85,7 +84,7 @@ def _back(m: Migration, old: Connection, attempt: Attempt | None) -> Settled:
     if control.version(old):
         with old.transaction():
             fence.lift(old, m.plan.name)
-    _each_router(m, PgBouncerFleet.resume, problems)  # nobody repoints before the decision
+    _each_router(m, lambda router: router.resume(), problems)  # nobody repoints before the decision
     sentence = f"No cutover of {m.plan.name} is final: the source serves."
     try:
         _tidy(m, old)
@@ -109,7 +108,7 @@ def _tidy(m: Migration, old: Connection) -> None:
         journal.set_state(record.id, State.ACTIVE)
 
 
-def _each_router(m: Migration, act: Callable[[PgBouncerFleet], None], problems: list[str]) -> None:
+def _each_router(m: Migration, act: Callable[[Router], None], problems: list[str]) -> None:
     for router in m.routers():
         try:  # not opened as a whole: one dead instance must not keep the others from being told
             act(router)

@@ -15,6 +15,7 @@ from crossfade.cutover.order import opened
 from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION
 from crossfade.errors import CrossfadeError
 from crossfade.journal import Journal
+from crossfade.routers.base import Foreseeing
 
 if TYPE_CHECKING:
     from crossfade.cutover.steps import Section
@@ -33,6 +34,7 @@ class Rehearsal:
     sequences_ms: float
     router_ms: float
     definitions_ms: float
+    effects: tuple[str, ...] = ()  #: what clients see of routers that cannot hold them, in words
 
     @property
     def predicted_ms(self) -> float | None:
@@ -55,6 +57,7 @@ def rehearse(m: Migration) -> Rehearsal:
             sequences_ms=_ms(lambda: sequences.read(section.old, names)),
             router_ms=_router(section),
             definitions_ms=_ms(lambda: catalog.definition_stamp(section.old)),
+            effects=tuple(router.effect() for router in section.routers if isinstance(router, Foreseeing)),
         )
 
 
@@ -72,7 +75,7 @@ def _drain(engine: LogicalEngine) -> float | None:
 
 
 def _router(section: Section) -> float:
-    """One question to every instance: about what PAUSE, RELOAD and RESUME each cost where nobody is waited for."""
+    """One question to every router: about what PAUSE, RELOAD and RESUME each cost where nobody is waited for."""
     try:
         return 3 * max(_ms(router.serving) for router in section.routers)
     except CrossfadeError:  # said by the blockers, in words
@@ -101,6 +104,7 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             f"Plan `{record.plan.hash}`, run `{run_id}`.",
             "",
             *_blockers(rehearsal),
+            *(f"**Clients will notice**: {effect}.\n" for effect in rehearsal.effects),
             *_numbers(m, rehearsal),
             *_validation(journal, record.id),
         ]
@@ -112,7 +116,9 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
         lines += [f"- `{edit}`" for edit in declared]
     lines += [
         "",
-        "*Approve*: clients are held for a moment, and find themselves on the target. "
+        "*Approve*: clients "
+        + ("lose their sessions, and " if rehearsal.effects else "are held for a moment, and ")
+        + "find themselves on the target. "
         "*Reject*: everything stays as it is and the target is kept current; clear this task to be asked again, or run "
         "the DAG `abort` with *abandon* to give the migration up.",
     ]

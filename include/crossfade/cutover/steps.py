@@ -18,8 +18,7 @@ from crossfade.cutover.decision import Decision
 from crossfade.engines.base import Engine
 from crossfade.errors import DeadlineExceeded, FatalError, PreconditionError, TransientError
 from crossfade.journal import Journal, State
-from crossfade.routers.base import Pausing, Side
-from crossfade.routers.pgbouncer import PgBouncerFleet
+from crossfade.routers.base import Pausing, Router, Side
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -49,7 +48,7 @@ class Section:
 
     m: Migration
     engine: Engine
-    routers: Sequence[PgBouncerFleet]
+    routers: Sequence[Router]
     old: Connection  #: the side that serves now
     new: Connection  #: the side that serves afterwards
     journal: Journal  #: on a session of its own
@@ -94,16 +93,23 @@ class Step(ABC):
 
 
 class Pause(Step):
+    """Where no router can hold clients this is nothing: the fence then ends their sessions and refuses new ones."""
+
     name = "pause"
 
     def describe(self) -> str:
+        if not self._pausing():
+            return "nothing: no router can hold clients; the fence ends their sessions"
         return "hold clients at the router: transactions under way finish, new ones wait"
 
     def run(self) -> None:
-        pausing = [router for router in self.section.routers if isinstance(router, Pausing)]
+        pausing = self._pausing()
         with ThreadPoolExecutor(max(len(pausing), 1)) as pool:
             for held in [pool.submit(router.pause, self.section.deadline) for router in pausing]:
                 held.result()
+
+    def _pausing(self) -> list[Pausing]:
+        return [router for router in self.section.routers if isinstance(router, Pausing)]
 
 
 class Fence(Step):
@@ -222,7 +228,7 @@ def open_target(journal: Journal, migration: UUID, plan: str) -> None:
         fence.lift(journal.conn, plan)
 
 
-def open_router(router: PgBouncerFleet, side: Side) -> None:
+def open_router(router: Router, side: Side) -> None:
     """Point a router at a side, verified, and let clients go on: also where an instance could not be told."""
     try:
         router.repoint(side)

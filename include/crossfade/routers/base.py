@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
 
 from crossfade.errors import DeadlineExceeded
 
@@ -21,6 +22,20 @@ class PauseTimeout(DeadlineExceeded):
 
 class Router(Protocol):
     """Decides which database clients reach."""
+
+    @property
+    def label(self) -> str:
+        """Kind and name, for messages."""
+
+    def close(self) -> None:
+        """Give up what was opened. The router may be used again."""
+
+    def __enter__(self) -> Self:
+        """Make ready what a switch needs, so that it need not wait for that; nothing else requires it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def serving(self) -> Side:
         """The side every instance sends clients to. Raises `FatalError` where instances differ or neither is named."""
@@ -42,3 +57,14 @@ class Pausing(Protocol):
 
         :param deadline: `time.monotonic()` after which it gives up. Raises `PauseTimeout`, with traffic flowing again.
         """
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A router that can tell beforehand what a switch would meet, and what clients would see of it."""
+
+    def obstacles(self) -> list[str]:
+        """What a person must put right before a switch, each with what to do; raises what `serving` raises."""
+
+    def effect(self) -> str:
+        """What clients see of a switch and for how long: one sentence."""

@@ -84,6 +84,11 @@ class PgBouncerFleet:
         }
         self._threads = ThreadPoolExecutor(len(self.consoles) + len(self._pausers), "pgbouncer")
 
+    @property
+    def label(self) -> str:
+        """Kind and names, for messages."""
+        return f"PgBouncer {', '.join(self.names)}"
+
     def open(self) -> None:
         """Connect to every console, so that a pause need not. Raises `InstancesFailed`, naming the unreachable."""
         everything = [*self.consoles, *self._pausers.values()]

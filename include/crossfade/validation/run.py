@@ -97,7 +97,7 @@ def reconcile(m: Migration) -> list[str]:
     for router in m.routers():
         with router:
             if (side := router.serving()) is not Side.TARGET:
-                mismatches.append(f"router: {', '.join(router.names)} is on the {side}")
+                mismatches.append(f"router: {router.label} is on the {side}")
     if mismatches:
         raise MismatchFound(mismatches)
     return ["definitions are equal", "sequences are at or past the source's", "the router is on the target"]

@@ -10,7 +10,7 @@ from crossfade.cutover import decision, recovery
 from crossfade.errors import Unreachable
 from crossfade.journal import NoMigration
 from crossfade.migration import Migration
-from crossfade_airflow.connections import resolver
+from crossfade_airflow.connections import aws_client, resolver
 from crossfade_airflow.operators.migration import MigrationOperator
 
 if TYPE_CHECKING:
@@ -57,4 +57,4 @@ class AbortOperator(MigrationOperator):
                 attempt = decision.newest(source, self.plan)
             if attempt is None:
                 raise
-            return Migration(attempt.plan, resolve)
+            return Migration(attempt.plan, resolve, aws_client)

@@ -5,7 +5,7 @@ import pytest
 from airflow.sdk.log import mask_logs
 
 from crossfade.errors import PreconditionError
-from crossfade_airflow.connections import UnusableConnection, endpoint, resolver
+from crossfade_airflow.connections import UnusableConnection, aws_client, endpoint, resolver
 
 PASSWORD = "it's s3cret%40\\x"
 WHOLE = {
@@ -66,3 +66,33 @@ def test_a_connection_that_lacks_something_says_what(define, fields, problem):
     define("shop_source", **fields)
     with pytest.raises(UnusableConnection, match=problem):
         endpoint("shop_source", needed_by="a test")
+
+
+AWS = {
+    "conn_type": "aws",
+    "login": "AKIALAB",
+    "password": "aws s3cret",
+    "extra": {"region_name": "eu-west-3", "endpoint_url": "http://127.0.0.1:5999"},
+}
+
+
+def test_an_aws_client_is_what_its_connection_says_and_retries_adaptively(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_SHOP", json.dumps(AWS))
+    client = aws_client("aws_shop", "rds")
+    assert (client.meta.region_name, client.meta.endpoint_url) == ("eu-west-3", "http://127.0.0.1:5999")
+    assert client.meta.config.retries["mode"] == "adaptive"
+    assert client.meta.config.read_timeout == 30
+
+
+def test_an_aws_connection_may_say_otherwise(monkeypatch):
+    extra = {**AWS["extra"], "config_kwargs": {"read_timeout": 77}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_SHOP", json.dumps({**AWS, "extra": extra}))
+    config = aws_client("aws_shop", "secretsmanager").meta.config
+    assert (config.read_timeout, config.retries["mode"]) == (77, "adaptive")
+
+
+def test_a_missing_aws_connection_is_named_and_never_replaced_by_the_workers_own_credentials(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "worker")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "worker")
+    with pytest.raises(UnusableConnection, match=r"'aws_nowhere', which the plan \(for rds\) names, does not exist"):
+        aws_client("aws_nowhere", "rds")
