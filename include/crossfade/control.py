@@ -9,9 +9,11 @@ from crossfade.errors import PreconditionError
 from crossfade.queries import named_queries
 from crossfade.routers.base import Side
 
-VERSION = 1  #: of the tables; raised with every change to them
+VERSION = 2  #: of the tables; raised with every change to them
 
 _DDL = named_queries(__file__)
+#: What only a target has, in the order in which versions added it, and a table by which each part is known.
+_PARTS_OF_TARGET = {"target": "crossfade.migration", "target_2": "crossfade.restore"}
 
 
 class NewerJournal(PreconditionError):
@@ -38,20 +40,35 @@ def check(conn: Connection) -> None:
 
 
 def install(conn: Connection, side: Side) -> None:
-    """Create the control schema of that side, all or nothing, where it is missing. Raises `NewerJournal`."""
+    """
+    Create or update the control schema of that side, all or nothing. Raises `NewerJournal`.
+
+    A database can be the source of one migration and the target of another: each side's tables are looked for.
+    """
     check(conn)
-    if version(conn) == VERSION:
+    if _complete(conn, side):
         return
     with conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade.control'))")
-        if version(conn) == VERSION:
-            return
-        conn.execute("CREATE SCHEMA IF NOT EXISTS crossfade")
-        conn.execute("CREATE TABLE crossfade.version (version integer NOT NULL)")
-        conn.execute("INSERT INTO crossfade.version VALUES (%s)", [VERSION])
-        conn.execute(_DDL["both"])
-        if side is Side.TARGET:
-            conn.execute(_DDL["target"])
+        check(conn)
+        if version(conn) == 0:
+            conn.execute("CREATE SCHEMA IF NOT EXISTS crossfade")
+            conn.execute("CREATE TABLE crossfade.version (version integer NOT NULL)")
+            conn.execute("INSERT INTO crossfade.version VALUES (%s)", [VERSION])
+            conn.execute(_DDL["both"])
+        for name in _missing(conn, side):
+            conn.execute(_DDL[name])
+        conn.execute("UPDATE crossfade.version SET version = %s", [VERSION])
+
+
+def _complete(conn: Connection, side: Side) -> bool:
+    return version(conn) == VERSION and not _missing(conn, side)
+
+
+def _missing(conn: Connection, side: Side) -> list[str]:
+    """Which parts of the target's tables are not there."""
+    parts = _PARTS_OF_TARGET if side is Side.TARGET else {}
+    return [name for name, table in parts.items() if scalar(conn, "SELECT to_regclass(%s)", [table]) is None]
 
 
 def add_stream(conn: Connection, stream: str) -> None:

@@ -102,3 +102,39 @@ CREATE TABLE crossfade.approval (
     validation_id uuid NOT NULL REFERENCES crossfade.validation,
     PRIMARY KEY (migration_id, run_id, approved_at)
 );
+
+-- target_2: what AWS DMS needs: what was dropped, how large objects travel, what was made in AWS
+CREATE TABLE crossfade.restore (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    kind text NOT NULL CHECK (kind IN ('not null', 'foreign key', 'trigger', 'index')),
+    schema text NOT NULL,
+    table_name text NOT NULL,
+    name text NOT NULL,
+    definition text[] NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    restored_at timestamptz,
+    UNIQUE (migration_id, kind, schema, table_name, name)
+);
+COMMENT ON TABLE crossfade.restore IS 'The ledger: entered before it is dropped, so that it can be made again after any failure';
+COMMENT ON COLUMN crossfade.restore.definition IS 'What makes it again: each element is run in a transaction of its own';
+CREATE TABLE crossfade.lob (
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    schema text NOT NULL,
+    table_name text NOT NULL,
+    mode text NOT NULL CHECK (mode IN ('limited', 'inline', 'full')),
+    limit_kb integer NOT NULL,
+    largest_bytes bigint NOT NULL,
+    largest_column text NOT NULL,
+    measured_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (migration_id, schema, table_name)
+);
+COMMENT ON COLUMN crossfade.lob.limit_kb IS 'LobMaxSize, or InlineLobMaxSize: what is larger is cut in mode limited';
+CREATE TABLE crossfade.resource (
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    kind text NOT NULL CHECK (kind IN ('instance', 'source endpoint', 'target endpoint', 'task', 'slot')),
+    identifier text NOT NULL,
+    made boolean NOT NULL,
+    PRIMARY KEY (migration_id, kind)
+);
+COMMENT ON COLUMN crossfade.resource.made IS 'By Crossfade, which then also deletes it';

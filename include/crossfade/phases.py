@@ -23,6 +23,7 @@ from crossfade.schema.archive import classify, dump_archive, entries
 from crossfade.schema.database import carry_database
 from crossfade.schema.emptying import empty
 from crossfade.schema.harden import harden as harden_schema
+from crossfade.schema.ledger import Ledger
 from crossfade.schema.restore import restore_pre_data
 from crossfade.schema.roles import ensure_roles, read_roles
 
@@ -116,6 +117,7 @@ def _begin_anew_where_changed(
     LogicalEngine(m, source=source, target=target, record=record).drop()
     with target.transaction():
         log.info("dropped %s objects on the target", empty(target))
+        Ledger(target, record.id).forget()
         journal.unmark(record.id)
 
 

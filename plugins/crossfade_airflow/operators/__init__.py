@@ -4,6 +4,7 @@ from crossfade_airflow.operators.abort import AbortOperator
 from crossfade_airflow.operators.approve_cutover import CutoverApprovalOperator
 from crossfade_airflow.operators.assess import AssessOperator
 from crossfade_airflow.operators.cutover import CutoverOperator
+from crossfade_airflow.operators.drop_not_null import DropNotNullOperator
 from crossfade_airflow.operators.harden import HardenOperator
 from crossfade_airflow.operators.load_wave import LoadWaveOperator
 from crossfade_airflow.operators.migration import MigrationOperator
@@ -14,6 +15,7 @@ from crossfade_airflow.operators.prepare import PrepareOperator
 from crossfade_airflow.operators.reconcile import ReconcileOperator
 from crossfade_airflow.operators.rehearse import RehearseOperator
 from crossfade_airflow.operators.reset_sequences import ResetSequencesOperator
+from crossfade_airflow.operators.restore_not_null import RestoreNotNullOperator
 from crossfade_airflow.operators.validate import ValidateOperator
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "AbortOperator",
     "MigrationOperator",
     "ResetSequencesOperator",
+    "DropNotNullOperator",
+    "RestoreNotNullOperator",
     "PgBouncerPauseOperator",
     "PgBouncerReloadOperator",
     "PgBouncerResumeOperator",
