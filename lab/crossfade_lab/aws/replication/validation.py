@@ -7,8 +7,9 @@ A row that differs is looked at again, since changes are still on their way.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,8 @@ from crossfade_lab.aws.replication.conversion import KB, Conversion, LobPlan, pl
 from crossfade_lab.aws.replication.spec import Spec
 
 Key = tuple[str, ...]
-_LOOKS = 4  #: a row that differs in every one of them is a failure
+_LOOKS = 5  #: a row that differs in so many of them, without being written in between, is a failure
+_BETWEEN_SECONDS = 0.4  #: from one look to the next, unless ValidationQueryCdcDelaySeconds is longer
 _PAUSE_SECONDS = 0.05
 _MOST_CHANGED = 20_000  #: keys remembered for another look
 _KEYS = {"uuid": 16}  #: characters that the failures table keeps of a key of this type
@@ -35,7 +37,9 @@ _KEYS = {"uuid": 16}  #: characters that the failures table keeps of a key of th
 class _Progress:
     """What validation knows of one table."""
 
-    complete: bool = False
+    passed: bool = False  #: every row was looked at once
+    due: float = 0.0  #: time.monotonic() of the next look
+    pending: dict[Key, int] = field(default_factory=dict)  #: rows that differ, and in how many looks
     failures: dict[Key, str] = field(default_factory=dict)
     changed: set[Key] = field(default_factory=set)
 
@@ -95,7 +99,7 @@ class Validator:
         return not self.enabled or all(self._done(table, p) for table, p in self._progress.items())
 
     def _done(self, table: Table, progress: _Progress) -> bool:
-        return progress.complete or self._board.state_of(table) != "Table completed"
+        return (progress.passed and not progress.pending) or self._board.state_of(table) != "Table completed"
 
     def _work(self) -> None:
         while not self._stopping.wait(_PAUSE_SECONDS * 4):
@@ -114,56 +118,60 @@ class Validator:
     def _attend(self, table: Table, source: sessions.Connection, target: sessions.Connection) -> None:
         if self._stopping.is_set() or self._board.state_of(table) != "Table completed":
             return
+        progress = self._progress[table]
+        if time.monotonic() < progress.due:
+            return
         with self._lock:
-            progress = self._progress[table]
             changed, progress.changed = progress.changed, set()
+        if progress.passed and not changed and not progress.pending:
+            return
         look = _Look(self, table, source, target)
         try:
-            if not progress.complete:
+            if not progress.passed:
                 self._control.matches_again(target, table.schema, table.name)
                 self._board.table(table, validation_state="Pending records", validation_details="first pass")
-                self._judge(progress, look, look.everything())
-                progress.complete = not self._stopping.is_set()
-            elif changed:
-                # rows that differed before may have been repaired by the change
-                self._judge(progress, look, look.these(changed | set(progress.failures)))
+                differing = look.everything()
+            else:
+                differing = look.these({*progress.pending, *changed, *progress.failures})
+            if not self._stopping.is_set():
+                self._judge(progress, look, differing, changed)
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
-            progress.complete = True
+            progress.passed, progress.pending = True, {}
             self._board.log("VALIDATOR_EXT", "E", f"{table.full_name}: {error}")
             self._board.table(table, validation_state="Table error", validation_details=str(error)[:200])
 
-    def _judge(self, progress: _Progress, look: _Look, differing: dict[Key, str]) -> None:
-        """Look again at what differed, then enter what still does."""
-        table = look.table
-        delay = float(self._settings.get("ValidationQueryCdcDelaySeconds") or 0)
-        for attempt in range(_LOOKS):
-            if not differing or self._stopping.is_set():
-                break
-            self._board.table(table, validation_state="Pending records", validation_pending=len(differing))
-            self._stopping.wait(delay or 0.1 * 2**attempt)
-            differing = look.these(differing)
-        if self._stopping.is_set():
-            return
-        fresh = {key: kind for key, kind in differing.items() if key not in progress.failures}
-        gone = [key for key in progress.failures if key in look.asked and key not in differing]
-        for key in gone:
-            del progress.failures[key]
+    def _judge(self, progress: _Progress, look: _Look, differing: Mapping[Key, str], changed: Collection[Key]) -> None:
+        """Enter what has differed for long enough; a row that was written meanwhile begins anew."""
+        progress.passed = True
         most = int(self._settings.get("TableFailureMaxCount") or 1000)
-        for key, kind in list(fresh.items())[: max(0, most - len(progress.failures))]:
-            progress.failures[key] = kind
-            shown = key_text([look.shortened(column, value) for column, value in zip(table.key, key, strict=True)])
-            self._control.mismatch(look.target, table.schema, table.name, shown, kind, "")
+        looks = {key: 1 if key in changed else progress.pending.get(key, 0) + 1 for key in differing}
+        progress.failures = {key: kind for key, kind in progress.failures.items() if key in differing}
+        progress.pending = {k: n for k, n in looks.items() if n < _LOOKS and k not in progress.failures}
+        for key, count in looks.items():
+            if count >= _LOOKS and key not in progress.failures and len(progress.failures) < most:
+                progress.failures[key] = differing[key]
+                look.enter(self._control, key, differing[key])
+        delay = float(self._settings.get("ValidationQueryCdcDelaySeconds") or 0)
+        progress.due = time.monotonic() + max(delay, _BETWEEN_SECONDS)
+        self._show(look.table, progress, most)
+
+    def _show(self, table: Table, progress: _Progress, most: int) -> None:
         kinds = Counter(progress.failures.values())
         state = "Mismatched records" if progress.failures else "Validated"
         details = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items())) or None
         if len(progress.failures) >= most:
-            state, details = "Error", f"more than {most} failures; validation of this table has stopped"
+            state, details = "Error", f"{most} failures or more, as many as TableFailureMaxCount allows"
+        elif progress.pending:
+            state = "Pending records"
         self._board.table(
-            table, validation_state=state, validation_details=details, validation_pending=0,
+            table,
+            validation_state=state,
+            validation_details=details,
+            validation_pending=len(progress.pending),
             validation_failed=len(progress.failures),
-        )  # fmt: skip
+        )
 
     def expressions(self, table: Table) -> list[sql.Composable]:
         """What is compared of a row."""
@@ -171,7 +179,9 @@ class Validator:
         part = int(self._settings.get("ValidationPartialLobSize") or 0) * KB
         found: list[sql.Composable] = []
         for column in table.migrated:
-            if not column.lob:
+            if column.unbounded_numeric:  # the stream rounds, whatever the load does
+                found.append(sql.SQL("round({}, 6)").format(sql.Identifier(column.name)))
+            elif not column.lob:
                 found.append(conversion.loaded(column))
             elif not self._settings.get("SkipLobColumns") and conversion.lobs.mode != "none":
                 limit = part or (conversion.lobs.limit if conversion.lobs.mode == "limited" else 0)
@@ -200,8 +210,7 @@ class _Look:
     def __init__(
         self, validator: Validator, table: Table, source: sessions.Connection, target: sessions.Connection
     ) -> None:
-        self.table, self.source, self.target = table, source, target
-        self.asked: set[Key] = set()
+        self.table, self._source, self._target = table, source, target
         self._validator = validator
         columns = {column.name: column for column in table.columns}
         self._columns: list[Column] = [columns[name] for name in table.key]
@@ -217,10 +226,11 @@ class _Look:
         collated = self._validator.bytewise and column.type in ("varchar", "bpchar", "name")
         return sql.SQL('{} COLLATE "C"').format(name) if collated else name
 
-    def shortened(self, name: str, value: str) -> str:
-        """A value of the key as the failures table keeps it."""
-        column = next(column for column in self._columns if column.name == name)
-        return value[: _KEYS.get(column.type, len(value))]
+    def enter(self, control: ControlTables, key: Key, kind: str) -> None:
+        """Enter a row in the table of failures; some types of keys are cut there."""
+        values = zip(self._columns, key, strict=True)
+        shown = key_text([value[: _KEYS.get(column.type, len(value))] for column, value in values])
+        control.mismatch(self._target, self.table.schema, self.table.name, shown, kind, "")
 
     def everything(self) -> dict[Key, str]:
         """All rows, chunk by chunk; the keys that differ, with how."""
@@ -229,26 +239,24 @@ class _Look:
         while not self._validator.wait():
             lower = sql.SQL("{} > {}").format(self._key, self._row(after)) if after else sql.SQL("true")
             limit = sql.SQL(" ORDER BY {} LIMIT {}").format(self._order, self._validator.chunk)
-            ours = self._rows(self.source, lower + limit)
+            ours = self._rows(self._source, lower + limit)
             last = len(ours) < self._validator.chunk
             if not last:
                 after = list(ours)[-1]
                 lower += sql.SQL(" AND {} <= {}").format(self._key, self._row(after))
-            found |= _differences(ours, self._rows(self.target, lower))
+            found |= _differences(ours, self._rows(self._target, lower))
             if last:
                 break
-        self.asked |= set(found)
         return found
 
     def these(self, keys: Iterable[Key]) -> dict[Key, str]:
         """Some rows, by their keys."""
         wanted = sorted(keys)
-        self.asked |= set(wanted)
         found: dict[Key, str] = {}
         for start in range(0, len(wanted), 500):
             rows = sql.SQL(", ").join(self._row(key) for key in wanted[start : start + 500])
             condition = sql.SQL("{} IN ({})").format(self._key, rows)
-            found |= _differences(self._rows(self.source, condition), self._rows(self.target, condition))
+            found |= _differences(self._rows(self._source, condition), self._rows(self._target, condition))
         return found
 
     @staticmethod
