@@ -5,18 +5,21 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Options of the targets below: make demo ROWS=200000 APPROVE=manual; make test ARGS="-k sequences -x"
+# Options of the targets below: make demo ENGINE=dms ROWS=200000 APPROVE=manual; make test ARGS="-k sequences -x"
 APPROVE ?= auto
+ENGINE ?= logical
 ROWS ?=
 ARGS ?=
+# Processes that share the tests out; more than cores, as tests mostly wait for servers. 0: all in one, for --pdb
+WORKERS ?= 3
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LAB := $(VENV)/bin/crossfade-lab
 INSTALLED := $(VENV)/.installed
 TYPED := include plugins lab dags/crossfade_dags
-# The quick ones first: what is broken shows early
-TESTS := $(wildcard tests/unit tests/dags tests/integration tests/e2e)
+# The longest first, which is one piece: the others are shared out meanwhile, the quickest last
+TESTS := $(wildcard tests/e2e tests/integration tests/dags tests/unit)
 PLANS := $(filter-out %.schema.json,$(wildcard include/migrations/*.yaml))
 PLAN_SCHEMA := include/migrations/plan.schema.json
 
@@ -27,14 +30,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: $(INSTALLED) pgbouncer  ## Migrate a shop under write load and prove that no write was lost [APPROVE=manual] [ROWS=n]
-	$(LAB) demo --approve $(APPROVE) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+demo: $(INSTALLED) pgbouncer  ## Migrate a shop under write load and prove that no write was lost [ENGINE=dms] [APPROVE=manual] [ROWS=n]
+	$(LAB) demo --engine $(ENGINE) --approve $(APPROVE) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-lab: $(INSTALLED) pgbouncer  ## Start databases, PgBouncers and Airflow, and leave them running; `make clean` ends them
-	$(LAB) up $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+lab: $(INSTALLED) pgbouncer  ## Start databases, PgBouncers and Airflow, and leave them running; `make clean` ends them [ENGINE=dms]
+	$(LAB) up --engine $(ENGINE) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-test: $(INSTALLED) pgbouncer  ## Run all tests, the quick ones first [ARGS="-k word -x"]
-	$(PYTHON) -m pytest $(TESTS) $(ARGS) < /dev/null
+test: $(INSTALLED) pgbouncer  ## Run all tests [ARGS="-k word -x"] [WORKERS=n]
+	$(PYTHON) -m pytest $(TESTS) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) < /dev/null
 
 test-unit: $(INSTALLED)  ## Run the tests that need no server: seconds
 	$(PYTHON) -m pytest tests/unit $(ARGS) < /dev/null

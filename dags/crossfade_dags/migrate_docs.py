@@ -6,13 +6,7 @@ DAG_DOC = """
 ### Move `{source}` to `{target}` while its application keeps writing
 
 ```
- assess → prepare → load (a task a wave) → harden → catch_up → validate → rehearse
-                                                                              │
-            clients keep writing to the source all this time                  ▼
-                                                                    approve_cutover   you decide here
-                                                                              │
-                                            clients wait an instant           ▼
-                                                                 cutover → reconcile
+{picture}
 ```
 
 - Trigger it without parameters to migrate; with **stop_after** for a dress rehearsal.
@@ -45,10 +39,90 @@ for an open transaction, the log names its pid. Refused after a cutover: the tar
 
 *When it fails:* the log names the constraint and the rows that violate it; they violate it on the source too. Clear it.
 """,
+    "provision": """
+**Checks or makes what AWS DMS needs**: replication instance and endpoints, the rights of its roles, a test of both
+connections. A new instance takes about ten minutes.
+
+*When it fails:* the log says what AWS or a database refused: an unknown ARN, endpoints that are swapped, a password
+with a character that DMS does not take, a network that is closed. Nothing was started. Put it right, then clear it.
+""",
+    "size_lobs": """
+**Measures the true size of every large object** (text, json, bytea, arrays …) and decides for each table in which mode
+and up to which size DMS carries them, so that none is cut. The log shows the decision.
+
+*When it fails:* a table with very large objects has no primary key, or the limits need more memory than the replication
+instance has. The log names it and what can be changed. Then clear this task.
+""",
+    "drop_not_null": """
+**Makes the columns of the target nullable that hold large objects**: DMS writes NULL there before the value. Each is
+entered in the journal, and is NOT NULL again with the cutover.
+
+*When it fails:* somebody holds a lock on the table for long; the log names who. Clear it.
+""",
+    "map_tables": """
+**Computes the replication task's table mappings and settings** and checks them before AWS sees them. They are in this
+task's XCom, and under *Rendered Templates* of `create_task`.
+
+*When it fails:* the mapping selects nothing, or the plan's `dms.settings` ask for something that DMS does not know or
+that loses data quietly. Correct the plan, then clear `prepare`, which takes it up, and what follows.
+""",
+    "create_task": """
+**Makes the replication task in AWS DMS**, or makes the one that is there the same.
+
+*When it fails:* the log has AWS's reason. A task with other endpoints cannot be changed: delete it in AWS. Clear it.
+""",
+    "dms_assessment": """
+**Has AWS DMS assess the replication task before it starts.** Occupies no worker. Warnings are in the log.
+
+*When it fails:* the log names the assessments that failed, and where in S3 their results are. Put it right, or leave
+one out by `dms.assessment.exclude`, then clear this task.
+""",
+    "start_task": """
+**Starts the replication task, or lets it go on where it stopped.** What is loaded is not loaded again, unless its slot
+was lost or the limit of its large objects had to grow.
+
+*When it fails:* the log has AWS's reason. Clear it. Refused after a cutover: the target is the application's then.
+""",
+    "task_running": """
+**Waits until the replication task runs.** Occupies no worker.
+
+*When it fails:* the log has DMS's reason in words, and what to do. Clear this task: the replication task goes on.
+""",
+    "full_load": """
+**Waits until every table is loaded and the changes made meanwhile are applied**: the replication task then stops by
+itself, at a moment at which the target is consistent. The log shows every table under way with its rows/s.
+
+*When it fails:* the task failed, or goes on without tables that are in error; the log names cause and tables. Put it
+right and clear this task: the replication task goes on where it stopped.
+""",
+    "resume_task": """
+**Lets the replication task go on with the changes** made since the load, now that keys and indexes are there.
+
+*When it fails:* the log has DMS's reason, or names the slot that is missing on the source. Clear it.
+""",
+    "cdc_latency": """
+**Waits until both latencies of CloudWatch are at most `dms.latency.max_seconds`**, in several minutes in a row. It
+writes a watermark now and then, since latencies of a source where nothing happens prove nothing. Occupies no worker.
+
+*When it fails:* the replication task failed, was stopped, or goes on without some tables; the log says why. Put it
+right and clear this task: the replication task goes on. Where time was up, look at memory and CPU of the instance.
+""",
+    "check_lobs": """
+**Measures the large objects again.** They may have grown since their limits were set.
+
+*When it fails:* the log names columns with values that DMS has cut. Clear `size_lobs` and everything after it: the
+limits grow, and these tables alone are loaded again.
+""",
+    "dms_validation": """
+**Waits until AWS DMS's own validation has found every table equal.** Occupies no worker.
+
+*When it fails:* the log names tables with records that differ; their keys are in `awsdms_validation_failures_v1` on the
+target. Find out why, reload these tables, then clear this task.
+""",
     "slot_lag": """
 **Waits until every slot is at most `lag.max_bytes` behind**, in several samples in a row. Occupies no worker.
 
-*When it fails:* a slot is missing or was lost because the source removed its WAL. Clear the load task of its wave.
+*When it fails:* a slot is missing or was lost because the source removed its WAL. The log says which task to clear.
 """,
     "caught_up": """
 **Waits until what the source writes is applied on the target within `lag.max_seconds`**, in several samples in a row.
@@ -60,7 +134,7 @@ names the row. Put it right, then clear this task.
 **Compares the values of every row on both sides, while both change.**
 
 *When it fails:* the log names tables and keys that differ. Nothing has been cut over. Find out who wrote to the target,
-repair or load the wave again, then clear this task.
+repair or load its table again, then clear this task.
 """,
     "rehearse": """
 **Goes through the steps of the cutover without their effects**: predicted pause, drain time, what would block it now.

@@ -14,28 +14,33 @@ if TYPE_CHECKING:
 PARAM = "stop_after"
 
 
-def stop_after_param(tasks: Sequence[str]) -> Param:
-    """The parameter: one of these tasks, or nothing."""
+#: Task ids in their order, those that run beside one another together; a group counts as one.
+Stages = Sequence[tuple[str, ...]]
+
+
+def stop_after_param(stages: Stages) -> Param:
+    """The parameter: one of the tasks but the last, or nothing."""
     return Param(
         None,
         type=["null", "string"],
-        enum=[None, *tasks],
+        enum=[None, *(task for stage in stages[:-1] for task in stage)],
         title="Stop after",
         description="Skip everything after this task, for a dress rehearsal. Empty: go on to the end",
     )
 
 
-def skip_when_stopped(tasks: Sequence[str]) -> Callable[[Context], None]:
+def skip_when_stopped(stages: Stages) -> Callable[[Context], None]:
     """
-    A `pre_execute` for every task of the DAG, in which these follow one another; a group counts as one.
+    A `pre_execute` for every task of the DAG.
 
     It is run before the operator itself, so the operators need not know of the parameter.
     """
+    order = {task: position for position, stage in enumerate(stages) for task in stage}
 
     def pre_execute(context: Context) -> None:
         last = context["params"].get(PARAM)
         task = context["task"].task_id.split(".")[0]
-        if last and tasks.index(task) > tasks.index(last):
+        if last and order[task] > order[last]:
             raise AirflowSkipException(f"this run was to stop after {last}")
 
     return pre_execute

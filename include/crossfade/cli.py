@@ -22,6 +22,7 @@ from crossfade.assess import assess as assess_plan
 from crossfade.aws import CLIENT_CONFIG
 from crossfade.connect import Endpoint
 from crossfade.cutover import recovery
+from crossfade.engines.dms import parameters
 from crossfade.errors import CrossfadeError, PreconditionError
 from crossfade.migration import Migration
 from crossfade.plan import load_plan
@@ -63,17 +64,24 @@ def aws_from_environment(connection: str, service: str) -> Any:
 
 
 @contextmanager
-def _migration(plan: str) -> Iterator[Migration]:
-    """The plan's migration; errors as one clear line and exit status 1."""
+def _errors_as_one_line() -> Iterator[None]:
+    """And exit status 1."""
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
-    file = Path(plan) if plan.endswith((".yaml", ".yml")) else Path(f"{plan}.yaml")
     try:
-        yield Migration(load_plan(file.resolve() if file.exists() else file), from_environment, aws_from_environment)
+        yield
     except CrossfadeError as error:
         console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
+
+
+@contextmanager
+def _migration(plan: str) -> Iterator[Migration]:
+    """The plan's migration; errors as one clear line and exit status 1."""
+    file = Path(plan) if plan.endswith((".yaml", ".yml")) else Path(f"{plan}.yaml")
+    with _errors_as_one_line():
+        yield Migration(load_plan(file.resolve() if file.exists() else file), from_environment, aws_from_environment)
 
 
 @app.command()
@@ -126,3 +134,19 @@ def abort(
     """Bring traffic to the side that has authority, whatever is under way. Safe to run at any time, and twice."""
     with _migration(plan) as m:
         console.print(recovery.abandon(m) if abandon else recovery.settle(m).sentence)
+
+
+@app.command("parameters")
+def show_parameters(
+    database: Annotated[str, typer.Argument(help="identifier of an RDS instance or an Aurora cluster")],
+    side: Annotated[Side, typer.Option(help="what it is in the migration")] = Side.SOURCE,
+    slots: Annotated[int, typer.Option(min=1, help="replication slots and WAL senders that it must have")] = 10,
+    apply: Annotated[bool, typer.Option(help="make the changes in its parameter group; nothing is rebooted")] = False,
+) -> None:
+    """Show what AWS DMS needs of a database's parameter group, and the reboot that takes; change it on request."""
+    with _errors_as_one_line():
+        rds = aws_from_environment("aws_default", "rds")
+        plan = parameters.needed(rds, database, role="source" if side is Side.SOURCE else "target", slots=slots)
+        console.print(plan.text, highlight=False)
+        if apply:
+            parameters.apply(rds, plan)

@@ -20,10 +20,11 @@ CREATE TABLE crossfade.fence (
 COMMENT ON COLUMN crossfade.attempt.document IS 'The plan: what an abort needs must be found on this side.';
 COMMENT ON TABLE crossfade.fence IS 'Who could connect before applications were kept off: the first value seen, restored when the fence is lifted.';
 CREATE TABLE crossfade.watermark (
-    stream text PRIMARY KEY,
+    stream varchar(63) PRIMARY KEY,
     token bigint NOT NULL,
     written_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) PARTITION BY LIST (stream);
+COMMENT ON COLUMN crossfade.watermark.stream IS 'Not text: to AWS DMS that is a large object, and no key';
 COMMENT ON TABLE crossfade.watermark IS 'A token per stream, written on one side and awaited on the other. One partition a stream.';
 
 -- target: what only the target carries: the migration, its steps and what was seen
@@ -124,6 +125,7 @@ CREATE TABLE crossfade.lob (
     table_name text NOT NULL,
     mode text NOT NULL CHECK (mode IN ('limited', 'inline', 'full')),
     limit_kb integer NOT NULL,
+    columns integer NOT NULL,
     largest_bytes bigint NOT NULL,
     largest_column text NOT NULL,
     measured_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -205,6 +205,12 @@ class Journal:
         query = "SELECT EXISTS (SELECT FROM crossfade.step WHERE migration_id = %s AND name = %s AND outcome = 'done')"
         return bool(scalar(self.conn, query, [migration, name]))
 
+    def forget_mark(self, migration: UUID, name: str) -> None:
+        """Forget that `mark` entered that name: it has to be done again."""
+        self.conn.execute(
+            "DELETE FROM crossfade.step WHERE migration_id = %s AND name = %s AND attempt_id IS NULL", [migration, name]
+        )
+
     def unmark(self, migration: UUID) -> None:
         """Forget every mark of this migration: it begins anew."""
         self.conn.execute("DELETE FROM crossfade.step WHERE migration_id = %s AND attempt_id IS NULL", [migration])
@@ -241,6 +247,14 @@ class Journal:
             "UPDATE crossfade.part SET state = %s, rows = COALESCE(%s, rows), changed_at = clock_timestamp()"
             " WHERE migration_id = %s AND schema = %s AND name = %s",
             [state, rows, migration, table.schema, table.name],
+        )
+
+    def set_part_state(self, migration: UUID, name: tuple[str, str], state: str) -> None:
+        """Enter how far the table of that schema and name is."""
+        self.conn.execute(
+            "UPDATE crossfade.part SET state = %s, changed_at = clock_timestamp()"
+            " WHERE migration_id = %s AND (schema, name) = (%s, %s)",
+            [state, migration, *name],
         )
 
     def sample(self, migration: UUID, lag: Lag) -> None:

@@ -12,6 +12,7 @@ from crossfade.capabilities import capabilities
 from crossfade.connect import Connection
 from crossfade.cutover import fence
 from crossfade.engines.base import Progress
+from crossfade.engines.declared import engine_of
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.load import Loaded
 from crossfade.engines.logical.waves import group
@@ -72,10 +73,14 @@ def prepare(m: Migration) -> Prepared:
         _begin_anew_where_changed(m, source, target, journal, stamp, tables)
         record = journal.pin(m.plan)
         log.info("plan %s pinned as %s: %s tables", m.plan.name, m.plan.hash, len(tables))
-        notes = ensure_roles(target, read_roles(source, m.plan.cutover.application_roles), log.info)
+        engine = engine_of(m, source=source, target=target, record=record)
+        carriers = engine.exempt(Side.TARGET)
+        roles = [role for role in read_roles(source, m.plan.cutover.application_roles) if role.name not in carriers]
+        notes = ensure_roles(target, roles, log.info)
         grants = carry_database(source, target, log.info)
         opens_to = [{"role": grant.role or "", "grantable": grant.grantable} for grant in grants]
-        fence.close(target, plan=m.plan.name, exempt=fence.exempt_roles(target), opens_to=opens_to)
+        exempt = fence.exempt_roles(target, carriers)
+        fence.close(target, plan=m.plan.name, exempt=exempt, opens_to=opens_to)
         log.info("the target is fenced: applications can not connect before the cutover")
         if not journal.marked(record.id, PRE_DATA):
             _restore(m, source, target, journal, record, stamp, tables)
@@ -114,7 +119,7 @@ def _begin_anew_where_changed(
     if record.stamp == stamp and same_tables and record.plan.load.waves == m.plan.load.waves:
         return
     log.warning("the source's definitions or the plan's tables have changed: the target is emptied and made anew")
-    LogicalEngine(m, source=source, target=target, record=record).drop()
+    engine_of(m, source=source, target=target, record=record).drop()
     with target.transaction():
         log.info("dropped %s objects on the target", empty(target))
         Ledger(target, record.id).forget()
@@ -166,13 +171,14 @@ def harden(m: Migration) -> None:
         record = Journal(target).writable(m.plan.name, "harden")
         archived = entries(record.archive or b"")
         harden_schema(target, archived, classify(source, archived), log.info)
+        Ledger(target, record.id).restore(log.info)
 
 
 def progress(m: Migration) -> Progress:
     """How far every table is."""
     with m.session(Side.SOURCE, "status") as source, m.session(Side.TARGET, "status") as target:
         record = Journal(target).get(m.plan.name)
-        return LogicalEngine(m, source=source, target=target, record=record).progress()
+        return engine_of(m, source=source, target=target, record=record).progress()
 
 
 def record_approval(m: Migration, *, run_id: str, approver: str, approved_at: datetime) -> None:

@@ -17,9 +17,11 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from crossfade.errors import PlanError
+from crossfade.plan_dms import Dms
 from crossfade.plan_routers import Router
 from crossfade.plan_section import ConnId, Section
 from crossfade.quantities import Duration, Size, parse_duration, parse_size
@@ -114,6 +116,13 @@ class Cutover(Section):
     """Statements run on the target in the pause, as the first application role, always rolled back."""
 
 
+#: Defaults of plans with AWS DMS where they differ.
+_FOR_DMS: dict[str, dict[str, Any]] = {
+    "cutover": {"max_pause": "15s"},
+    "lag": {"max_bytes": "64MB", "max_seconds": 5.0},
+}
+
+
 class Plan(Section):
     """One migration of a live PostgreSQL database."""
 
@@ -126,7 +135,10 @@ class Plan(Section):
     """The source as the target's server reaches it, with the replication role. Default: as Airflow does."""
     target_from_source: ConnId | None = None
     """The target as the source's server reaches it (for a way back). Default: as Airflow does."""
-    engine: Literal["logical"] = "logical"
+    engine: Literal["logical", "dms"] = "logical"
+    """What carries the rows: native logical replication, or AWS DMS."""
+    dms: Dms | None = None
+    """Needed by the engine ``dms``, and only by it."""
     tables: Tables = Tables()
     load: Load = Load()
     routers: tuple[Router, ...] = Field(min_length=1)
@@ -135,6 +147,28 @@ class Plan(Section):
     # "validate" is a method of pydantic's own, hence the alias
     validation: Validate = Field(default=Validate(), alias="validate")
     cutover: Cutover
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dms_takes_longer(cls, given: Any) -> Any:
+        """
+        DMS commits about once a second, and moves its slot's position every few: other defaults for pause and lag.
+        """
+        if not isinstance(given, dict) or given.get("engine") != "dms":
+            return given
+        sections = {key: given.get(key, {}) for key in _FOR_DMS if key in given or key == "lag"}
+        ours = {key: {**_FOR_DMS[key], **has} for key, has in sections.items() if isinstance(has, dict)}
+        return {**given, **ours}
+
+    @model_validator(mode="after")
+    def _dms_where_it_is_the_engine(self) -> Plan:
+        if self.engine == "dms" and self.dms is None:
+            raise ValueError("engine: dms needs the section dms: which replication instance and endpoints to use")
+        if self.engine != "dms" and self.dms is not None:
+            raise ValueError("the section dms is only for engine: dms; remove it, or set the engine")
+        if self.engine == "dms" and self.load.waves > 1:
+            raise ValueError("load.waves is for the engine logical: DMS loads all in one task, load.jobs at a time")
+        return self
 
     @property
     def hash(self) -> str:
@@ -228,8 +262,8 @@ def _plan_error(error: ValidationError, file: str) -> PlanError:
     return PlanError(file=file, key=key, problem=problem, fix=fix)
 
 
-#: Tags of the unions' branches: names of models.
-_TAGS = frozenset(Plan.model_json_schema()["$defs"])
+#: Tags of the unions' branches: names of models, and of what is no model.
+_TAGS = {*Plan.model_json_schema()["$defs"], "Arn"}
 
 
 def _known_keys(location: list[str]) -> list[str]:
@@ -237,7 +271,7 @@ def _known_keys(location: list[str]) -> list[str]:
     schema = Plan.model_json_schema()
     node: dict[str, Any] = schema
     for part in location:
-        if part in _TAGS:
+        if part in schema["$defs"]:
             node = schema["$defs"][part]
             continue
         node = node.get("items", {}) if part.isdigit() else node.get("properties", {}).get(part, {})

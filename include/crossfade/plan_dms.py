@@ -124,6 +124,10 @@ class Dms(Section):
     """ARN of the source endpoint, or how to create one."""
     target: DmsEndpoint
     """ARN of the target endpoint, or how to create one. Its role must be DMS's own: the cutover locks it out."""
+    source_role: str | None = None
+    """Role that DMS logs in as on the source. Default: the connection's, or the user of the endpoint in AWS."""
+    target_role: str | None = None
+    """The same on the target. Needed where an endpoint given by its ARN takes its login from a secret."""
     lobs: Lobs = Lobs()
     latency: Latency = Latency()
     settings: dict[str, Any] = Field(default_factory=dict)

@@ -39,6 +39,9 @@ SETTINGS: Mapping[str, str] = {
     "AIRFLOW__CORE__PARALLELISM": "8",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    # Importing a DAG takes two seconds of processor time: on a machine that is busy otherwise, perhaps a minute
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+    "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
     "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "3",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",

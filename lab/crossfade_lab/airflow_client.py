@@ -21,7 +21,7 @@ class AirflowClient:
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self.url, self.user, self._password = url, user, password
-        self._http = httpx.Client(base_url=url, timeout=30)
+        self._http = httpx.Client(base_url=url, timeout=120)
 
     def close(self) -> None:
         self._http.close()
@@ -141,7 +141,7 @@ class AirflowClient:
         errors = self.call("GET", "/importErrors", params={"limit": 100})["import_errors"]
         return {error["filename"]: error["stack_trace"] for error in errors}
 
-    def wait_for_dag(self, dag: str, *, seconds: float = 90) -> None:
+    def wait_for_dag(self, dag: str, *, seconds: float = 240) -> None:
         """Wait until a DAG has been parsed; otherwise show what could not be."""
         if wait_until(lambda: dag in self.dags(), seconds=seconds, every=0.5):
             return

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from crossfade_lab.demo import OUT, Demo
 from crossfade_lab.processes import LabError
-from crossfade_lab.shop.data import DATABASE, DEFAULT_ROWS
+from crossfade_lab.shop.data import DATABASE, DEFAULT_ROWS, Engine
 from crossfade_lab.stack import Lab
 from crossfade_lab.verdict import Verdict
 from crossfade_lab.verdict import verify as count_again
@@ -29,6 +29,7 @@ console = Console()
 Rows = Annotated[int, typer.Option(min=200, help="Rows of sample data in all tables together.")]
 Clients = Annotated[int, typer.Option(min=1, help="Clients that write.")]
 Rate = Annotated[float, typer.Option(min=1, help="Transactions a second of all clients together.")]
+Engines = Annotated[Engine, typer.Option(help="What the shop is moved with; for dms it has a form that DMS can carry.")]
 Ledger = Annotated[Path, typer.Option(help="Directory of ledger and samples.")]
 
 
@@ -48,11 +49,15 @@ def _errors_as_messages() -> Iterator[None]:
 
 
 @app.command()
-def up(rows: Rows = DEFAULT_ROWS, airflow: Annotated[bool, typer.Option(help="Start Airflow too.")] = True) -> None:
-    """Create source, target, PgBouncers and Airflow anew, and leave them running."""
+def up(
+    rows: Rows = DEFAULT_ROWS,
+    engine: Engines = Engine.LOGICAL,
+    airflow: Annotated[bool, typer.Option(help="Start Airflow too.")] = True,
+) -> None:
+    """Create source, target, PgBouncers and Airflow anew, for dms a local AWS too, and leave them running."""
     with _errors_as_messages():
         lab = Lab()
-        lab.up(rows, airflow=airflow, tell=console.print)
+        lab.up(rows, engine=engine, airflow=airflow, tell=console.print)
         _show(lab)
 
 
@@ -135,6 +140,7 @@ def _verify(lab: Lab, ledger: Path) -> Verdict:
 @app.command()
 def demo(
     rows: Rows = DEFAULT_ROWS,
+    engine: Engines = Engine.LOGICAL,
     clients: Clients = 16,
     rate: Rate = 500.0,
     approve: Annotated[str, typer.Option(help="auto, or manual: answer the gate in the UI.")] = "auto",
@@ -145,6 +151,7 @@ def demo(
     with _errors_as_messages():
         trial = Demo(
             rows=rows,
+            engine=engine,
             clients=clients,
             rate=rate,
             approve=approve,

@@ -4,8 +4,10 @@ PostgreSQL and PgBouncer refuse to run as root. Where the caller is root they ru
 `crossfade-lab`, created on first use; otherwise as the caller.
 """
 
+import contextlib
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -134,10 +136,19 @@ class Tether:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 nobody listens on now; whoever uses it must be ready to lose the race."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 nobody listens on now; whoever uses it must be ready to lose the race.
+
+    It lies below the ports that the kernel gives to outgoing connections (ip_local_port_range): a server may take half
+    a minute until it listens, and meanwhile hundreds of clients connect to others.
+    """
+    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = range(10_000, first_outgoing)
+    tried = random.SystemRandom().sample(ports, min(len(ports), 100))  # not a fork's copy of its parent's sequence
+    for port in [*tried, 0]:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise LabError("No TCP port of 127.0.0.1 is free")
 
 
 def is_alive(pid: int) -> bool:

@@ -15,6 +15,7 @@ from crossfade_lab.verdict import Verdict
 class Evidence:
     """Everything that was observed in one demo."""
 
+    engine: str
     clients: int
     baseline: tuple[float, float]  #: epoch seconds
     migration: tuple[float, float]
@@ -37,6 +38,7 @@ def figures(seen: Evidence) -> dict[str, Any]:
     pause = seen.journal.pause
     around = stretch(seen.samples, pause[0], pause[1] + 0.5) if pause else None
     return {
+        "engine": seen.engine,
         "rows_loaded": seen.journal.rows_loaded,
         "bytes_loaded": seen.journal.bytes_loaded,
         "tables_validated": seen.journal.tables_validated,
@@ -97,7 +99,8 @@ def broken_promises(result: Mapping[str, Any]) -> list[str]:
 
 def summary(result: Mapping[str, Any]) -> Table:
     """The result for people."""
-    table = Table(title=f"PostgreSQL {result['source_version']} to {result['target_version']}", show_header=False)
+    versions = f"PostgreSQL {result['source_version']} to {result['target_version']}"
+    table = Table(title=f"{versions}, engine {result['engine']}", show_header=False)
     loaded = f"{result['rows_loaded']:,} rows, {result['bytes_loaded'] / 1e6:,.0f} MB"
     writes = f"{result['lost_writes']} lost, {result['duplicated_writes']} doubled"
     stall = f"{result['max_stall_ms']} ms (baseline, nothing happening: {result['baseline_max_ms']} ms)"

@@ -15,9 +15,11 @@ from crossfade_lab.pgbouncer import Destination, PgBouncer, write_databases
 from crossfade_lab.postgres import PostgresServer
 from crossfade_lab.shop.data import (
     DATABASE,
+    Engine,
     Logins,
     create_empty_database,
     create_shop,
+    grant_dms_roles,
     grant_migration_role,
 )
 
@@ -67,10 +69,12 @@ class ShopPair:
 
 
 @contextmanager
-def shop(server: PostgresServer, *, rows: int = 2_000, logins: Logins | None = None) -> Iterator[Logins]:
+def shop(
+    server: PostgresServer, *, rows: int = 2_000, logins: Logins | None = None, engine: Engine = Engine.LOGICAL
+) -> Iterator[Logins]:
     """The shop on a server, with the migration's role; it goes when the server goes."""
     logins = logins or Logins()
-    create_shop(server, logins, rows)
+    create_shop(server, logins, rows, engine=engine)
     grant_migration_role(server, logins, "source.sql")
     yield logins
 
@@ -83,11 +87,18 @@ def cluster_pair(source_major: int = 16, target_major: int = 18) -> Iterator[tup
 
 
 @contextmanager
-def shop_pair(*, rows: int = 2_000, source_major: int = 16, target_major: int = 18) -> Iterator[ShopPair]:
-    """Everything a migration of the shop starts from."""
-    with cluster_pair(source_major, target_major) as (source, target), shop(source, rows=rows) as logins:
+def shop_pair(
+    *, rows: int = 2_000, source_major: int = 16, target_major: int = 18, engine: Engine = Engine.LOGICAL
+) -> Iterator[ShopPair]:
+    """Everything a migration of the shop with that engine starts from."""
+    with (
+        cluster_pair(source_major, target_major) as (source, target),
+        shop(source, rows=rows, engine=engine) as logins,
+    ):
         create_empty_database(target)
         grant_migration_role(target, logins, "target.sql")
+        if engine == Engine.DMS:
+            grant_dms_roles(source, target, logins)
         yield ShopPair(source=source, target=target, logins=logins)
 
 

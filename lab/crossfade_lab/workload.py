@@ -27,6 +27,7 @@ from crossfade_lab.samples import Sample, SampleWriter
 from crossfade_lab.transactions import Mix, Transaction
 
 CONNECT_SECONDS = 10
+START_SECONDS = 60.0
 LOST = {"08", "57"}  # SQLSTATE classes after which nothing is known: connection exceptions, shutdown
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two tries to connect
 
@@ -199,10 +200,10 @@ class WorkloadProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asdict(self.spec)))
         self._process.stdin.close()
-        if not processes.wait_until(lambda: self.status().get("acked", 0) > 0, seconds=20, every=0.1):
+        if not processes.wait_until(lambda: self.status().get("acked", 0) > 0, seconds=START_SECONDS, every=0.1):
             seen = self.status() or processes.tail(self.directory / "workload.log")
             self.stop()
-            raise LabError(f"The workload had no success within 20 s. Seen: {seen}")
+            raise LabError(f"The workload had no success within {START_SECONDS:.0f} s. Seen: {seen}")
 
     def status(self) -> dict[str, float]:
         """What the workload last reported; empty before its first report."""

@@ -69,14 +69,14 @@ async def aendpoint(conn_id: str, *, needed_by: str) -> Endpoint:
     return found
 
 
-def aws_client(conn_id: str, service: str) -> Any:
+def aws_client(conn_id: str, service: str, *, needed_by: str = "the plan") -> Any:
     """
     A boto3 client of an Airflow connection of type aws: region, credentials, role, endpoint_url are the connection's.
 
     It slows down and retries where AWS throttles, unless the connection's config_kwargs say otherwise.
     Raises `UnusableConnection`.
     """
-    needed_by = f"the plan (for {service})"
+    needed_by = f"{needed_by} (for {service})"
     hook = AwsBaseHook(aws_conn_id=conn_id, client_type=service)
     try:
         BaseHook.get_connection(conn_id)  # the hook itself would go on without it, with the worker's own credentials

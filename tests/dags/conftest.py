@@ -51,6 +51,7 @@ def parse(tmp_path_factory: pytest.TempPathFactory) -> Parse:
                 "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
                 "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
                 "CROSSFADE_PLANS": str(plans),
                 "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "include"), os.environ.get("PYTHONPATH", "")]),
             },

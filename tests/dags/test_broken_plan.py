@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 def folders(tmp_path):
     """A DAG folder and a plan folder with the plans `alpha` and `beta`, and the static DAG files."""
     dags, plans = tmp_path / "dags", tmp_path / "plans"
-    shutil.copytree(REPOSITORY / "dags", dags, ignore=shutil.ignore_patterns("shop.py", "__pycache__"))
+    shutil.copytree(REPOSITORY / "dags", dags, ignore=shutil.ignore_patterns("shop*.py", "__pycache__"))
     plans.mkdir()
     for name in ("alpha", "beta"):
         (dags / f"{name}.py").write_text((REPOSITORY / "dags" / "shop.py").read_text().replace("shop", name))

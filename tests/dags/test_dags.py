@@ -1,11 +1,18 @@
 """What Airflow sees of the repository's DAG folder."""
 
+import shutil
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+PLANS = REPOSITORY / "include" / "migrations"
 
 MIGRATE = "shop.migrate"
+DMS = "shop_dms.migrate"
 IN_ORDER = (
     "assess",
     "prepare",
@@ -19,11 +26,34 @@ IN_ORDER = (
     "reconcile",
 )
 
+IN_ORDER_WITH_DMS = (
+    "assess",
+    "prepare",
+    "provision",
+    "size_lobs",
+    "drop_not_null",
+    "load.map_tables",
+    "load.create_task",
+    "load.start_task",
+    "load.task_running",
+    "load.full_load",
+    "harden",
+    "resume_task",
+    "catch_up.cdc_latency",
+    "validate",
+    "rehearse",
+    "approve_cutover",
+    "cutover",
+    "reconcile",
+)
+BESIDE_WITH_DMS = {"catch_up.slot_lag", "check_lobs"}
+
 
 def test_every_file_loads(repository):
     assert repository.import_errors == {}
     assert repository.files == {
         "shop.migrate": "shop.py",
+        "shop_dms.migrate": "shop_dms.py",
         "abort": "abort.py",
         "example_own_dag": "example_own_dag.py",
     }
@@ -38,8 +68,59 @@ def test_the_graph_is_one_line_from_assess_to_reconcile(repository):
     assert not tasks["reconcile"].get("downstream_task_ids")
 
 
-def test_only_what_must_not_run_twice_by_itself_has_no_retries(repository):
-    retries = {name: task.get("retries", 0) for name, task in repository.tasks(MIGRATE).items()}
+def test_with_dms_the_same_line_has_its_tasks_in_between(repository):
+    tasks = repository.tasks(DMS)
+    assert set(tasks) == {*IN_ORDER_WITH_DMS, *BESIDE_WITH_DMS}
+    for before, after in pairwise(IN_ORDER_WITH_DMS):
+        assert after in tasks[before]["downstream_task_ids"]
+    assert set(tasks["resume_task"]["downstream_task_ids"]) == {"catch_up.slot_lag", "catch_up.cdc_latency"}
+    for last in ("catch_up.slot_lag", "catch_up.cdc_latency"):
+        assert set(tasks[last]["downstream_task_ids"]) == {"validate", "check_lobs"}
+    assert tasks["check_lobs"]["downstream_task_ids"] == ["rehearse"]
+
+
+@pytest.fixture(scope="session")
+def everything(parse, tmp_path_factory):
+    """The DAG of a plan with DMS that asks for all that is optional."""
+    dags, plans = tmp_path_factory.mktemp("dags"), tmp_path_factory.mktemp("plans")
+    shutil.copytree(REPOSITORY / "dags" / "crossfade_dags", dags / "crossfade_dags")
+    shutil.copy(REPOSITORY / "dags" / ".airflowignore", dags)
+    (dags / "full.py").write_text((REPOSITORY / "dags" / "shop_dms.py").read_text().replace("shop_dms", "full"))
+    plan = yaml.safe_load((PLANS / "shop_dms.yaml").read_text())
+    plan["dms"] |= {"validation": True, "assessment": {"role": "arn:aws:iam::1:role/a", "bucket": "results"}}
+    (plans / "full.yaml").write_text(yaml.safe_dump(plan))
+    found = parse(dags, plans)
+    assert found.import_errors == {}
+    return found
+
+
+def test_what_is_optional_with_dms_has_its_place(everything):
+    tasks = everything.tasks("full.migrate")
+    assert tasks["load.create_task"]["downstream_task_ids"] == ["load.dms_assessment"]
+    assert tasks["load.dms_assessment"]["downstream_task_ids"] == ["load.start_task"]
+    assert "dms_validation" in tasks["catch_up.cdc_latency"]["downstream_task_ids"]
+    assert tasks["dms_validation"]["downstream_task_ids"] == ["rehearse"]
+    for name, task in tasks.items():
+        assert "*When it fails" in task["doc_md"], name
+
+
+def test_sensors_of_dms_watch_the_plans_task(everything):
+    tasks = everything.tasks("full.migrate")
+    for name in ("load.task_running", "load.full_load", "catch_up.cdc_latency", "dms_validation"):
+        assert tasks[name]["replication_task_id"] == "crossfade-full"
+        assert tasks[name]["plan"] == "full"
+    assert tasks["catch_up.cdc_latency"]["stream"] == "full_1"
+
+
+def test_the_slot_and_the_definition_come_from_the_tasks_that_know_them(everything):
+    tasks = everything.tasks("full.migrate")
+    assert "resume_task" in str(tasks["catch_up.slot_lag"]["slots"])
+    assert "load.map_tables" in str(tasks["load.create_task"]["definition"])
+
+
+@pytest.mark.parametrize("dag", [MIGRATE, DMS])
+def test_only_what_must_not_run_twice_by_itself_has_no_retries(repository, dag):
+    retries = {name: task.get("retries", 0) for name, task in repository.tasks(dag).items()}
     assert {name for name, count in retries.items() if count == 0} == {"approve_cutover", "cutover"}
 
 
@@ -74,12 +155,12 @@ def test_the_way_out_is_never_paused_and_a_triggered_migration_does_not_stay_que
     assert repository.dags[MIGRATE]["is_paused_upon_creation"] is False
 
 
-@pytest.mark.parametrize("dag", ["shop.migrate", "abort", "example_own_dag"])
+@pytest.mark.parametrize("dag", [MIGRATE, DMS, "abort", "example_own_dag"])
 def test_every_task_says_what_it_does_and_what_to_do_when_it_fails(repository, dag):
     assert repository.dags[dag]["doc_md"]
     for name, task in repository.tasks(dag).items():
         assert len(task.get("doc_md", "")) > 60, name
-        if dag == MIGRATE:
+        if dag in (MIGRATE, DMS):
             assert "*When it fails" in task["doc_md"], name
 
 
@@ -88,6 +169,14 @@ def test_stop_after_offers_every_task_but_the_last(repository):
     values = stop_after["schema"]["__var"]["enum"]
     assert values[0] is None
     assert values[1:] == [name.split(".")[0] for name in IN_ORDER[:-1]]
+
+
+def test_stop_after_offers_what_runs_beside_another_task_too(everything):
+    stop_after = dict(everything.dags["full.migrate"]["params"])["stop_after"]
+    values = stop_after["schema"]["__var"]["enum"]
+    in_order = dict.fromkeys(name.split(".")[0] for name in IN_ORDER_WITH_DMS[:-1])
+    assert [value for value in values if value not in (None, "check_lobs", "dms_validation")] == list(in_order)
+    assert {"check_lobs", "dms_validation"} < set(values)
 
 
 def test_tasks_wait_in_no_pool_that_may_be_missing(repository):

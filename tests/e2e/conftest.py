@@ -12,7 +12,7 @@ from stage import stage as set_up
 PLANS = ("approved", "doubted", "killed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage():
     with set_up(PLANS) as running:
         yield running

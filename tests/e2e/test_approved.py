@@ -26,12 +26,12 @@ def story(stage):
         stage.until_the_gate("approved", seen.run)
         seen.gate = stage.client.gate(DAG, seen.run, GATE)
         broken.write_text(whole.replace("max_bytes", "max_byte"))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not seen.errors and time.monotonic() < deadline:
             seen.errors = stage.client.import_errors()
             time.sleep(0.5)
         stage.client.answer(DAG, seen.run, GATE)
-        seen.state = stage.client.wait_for_run(DAG, seen.run, seconds=180)
+        seen.state = stage.client.wait_for_run(DAG, seen.run, seconds=240)
         broken.write_text(whole)
         time.sleep(3)
         seen.failed = workload.status()["failed"]

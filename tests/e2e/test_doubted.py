@@ -14,7 +14,7 @@ def rejected(stage):
     run = stage.migrate("doubted")
     stage.until_the_gate("doubted", run)
     stage.client.answer(DAG, run, GATE, "Reject")
-    assert stage.client.wait_for_run(DAG, run, seconds=60) == "success"
+    assert stage.client.wait_for_run(DAG, run, seconds=240) == "success"
     return run
 
 
@@ -46,7 +46,7 @@ def test_a_gate_marked_as_success_by_hand_opens_nothing(stage, rejected):
     run = stage.migrate("doubted")
     stage.until_the_gate("doubted", run)
     stage.client.set_state(DAG, run, GATE, "success")
-    assert stage.client.wait_for_run(DAG, run, seconds=90) == "failed"
+    assert stage.client.wait_for_run(DAG, run, seconds=240) == "failed"
     states = stage.client.task_states(DAG, run)
     assert (states["cutover"], states["reconcile"]) == ("failed", "upstream_failed")
     log = stage.log(DAG, run, "cutover")
@@ -57,6 +57,6 @@ def test_a_gate_marked_as_success_by_hand_opens_nothing(stage, rejected):
 
 def test_giving_up_drops_the_slots_and_keeps_the_application_where_it_is(stage, rejected):
     run = stage.client.trigger("abort", {"plan": "doubted", "action": "abandon"})
-    assert stage.client.wait_for_run("abort", run, seconds=60) == "success", stage.log("abort", run, "abort")
+    assert stage.client.wait_for_run("abort", run, seconds=240) == "success", stage.log("abort", run, "abort")
     assert stage.slots("doubted") == []
     assert stage.serving("doubted") == "source"

@@ -21,7 +21,7 @@ def _copied(stage):
 
 def test_a_run_stops_after_the_task_it_was_told(stage):
     run = stage.migrate("killed", stop_after="prepare")
-    assert stage.client.wait_for_run(DAG, run, seconds=120) == "success"
+    assert stage.client.wait_for_run(DAG, run, seconds=240) == "success"
     states = stage.client.task_states(DAG, run)
     assert (states["assess"], states["prepare"]) == ("success", "success")
     rest = {state for task, state in states.items() if task not in ("assess", "prepare")}
@@ -55,15 +55,15 @@ def test_a_copy_killed_half_way_is_done_again_when_cleared_and_compares_equal(st
     with stage.target.connect("killed") as blocker:
         with held_at_its_slot(stage):
             run = stage.migrate("killed", stop_after="validate")
-            seen = wait_until(lambda: _waiting_for_slots(stage) == 2, seconds=90, every=0.2)
+            seen = wait_until(lambda: _waiting_for_slots(stage) == 2, seconds=240, every=0.2)
             assert seen, stage.client.task_states(DAG, run)
             blocker.autocommit = False
             blocker.execute(f"LOCK TABLE public.{BLOCKED} IN ACCESS EXCLUSIVE MODE")
         # all tables are copied now but one, whose copy stands still
-        assert wait_until(lambda: _copied(stage) > 0, seconds=60, every=0.1), stage.client.task_states(DAG, run)
+        assert wait_until(lambda: _copied(stage) > 0, seconds=240, every=0.1), stage.client.task_states(DAG, run)
         assert stage.kill_task(DAG, run, "load")
         blocker.rollback()
-    assert wait_until(lambda: _noticed(stage, run), seconds=120, every=0.3), stage.client.task_states(DAG, run)
+    assert wait_until(lambda: _noticed(stage, run), seconds=240, every=0.3), stage.client.task_states(DAG, run)
     stage.client.clear(DAG, run, ["load"])
     assert stage.client.wait_for_run(DAG, run, seconds=240) == "success", stage.client.task_states(DAG, run)
     tries = [task["try_number"] for task in stage.client.task_instances(DAG, run) if task["task_id"] == "load"]
@@ -73,9 +73,9 @@ def test_a_copy_killed_half_way_is_done_again_when_cleared_and_compares_equal(st
 
 def test_a_complete_load_that_is_cleared_is_left_alone(stage):
     run = stage.migrate("killed", stop_after="load")
-    assert stage.client.wait_for_run(DAG, run, seconds=120) == "success"
+    assert stage.client.wait_for_run(DAG, run, seconds=240) == "success"
     before = stage.slots("killed")
     stage.client.clear(DAG, run, ["load"], downstream=False)
-    assert stage.client.wait_for_run(DAG, run, seconds=120) == "success"
+    assert stage.client.wait_for_run(DAG, run, seconds=240) == "success"
     assert stage.slots("killed") == before
     assert len(before) == 2

@@ -41,13 +41,13 @@ def source_and_target_differ(source: Database, target: Database) -> Iterator[Pro
         )
 
 
-@check("connectivity.source_from_target", severity=Severity.BLOCKER)
+@check("connectivity.source_from_target", severity=Severity.BLOCKER, engines={"logical"})
 def target_reaches_source(source: Database, target: Database, routes: Routes) -> Iterator[Problem]:
     """A subscription on the target could not connect to the source, or would reach another database."""
     yield from _probe_route(target, source, routes.source_from_target, "source_from_target", Severity.BLOCKER)
 
 
-@check("connectivity.target_from_source", severity=Severity.WARNING)
+@check("connectivity.target_from_source", severity=Severity.WARNING, engines={"logical"})
 def source_reaches_target(source: Database, target: Database, routes: Routes) -> Iterator[Problem]:
     """A subscription on the source could not connect to the target: there would be no way back without loss."""
     if not source.role["rolsuper"] and not source.can.subscriptions_without_superuser:

@@ -1,14 +1,14 @@
 """The checks of the assessment: how one is written, and the list of all.
 
 A check is a generator that yields a `Problem` for each thing that would go wrong later. It takes the facts that it
-needs as parameters of these names: ``plan``, ``source``, ``target``, ``routes``, ``poolers``, ``switches``
-(see `scene.Scene`).
+needs as parameters of these names: ``plan``, ``source``, ``target``, ``routes``, ``poolers``, ``switches``; with the
+engine dms also ``sides``, ``ends``, ``aws`` and ``rds`` (see `scene.Scene` and `dms_scene`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -47,6 +47,8 @@ class Finding:
 
 CheckFunction = Callable[..., Iterator[Problem]]
 
+EVERY_ENGINE = frozenset({"logical", "dms"})  #: the values of a plan's key ``engine``
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
@@ -56,6 +58,7 @@ class Check:
     severity: Severity
     function: CheckFunction
     needs: tuple[str, ...]  #: the facts that the function takes
+    engines: frozenset[str] = EVERY_ENGINE  #: it is asked of plans with one of these
 
     @property
     def describe(self) -> str:
@@ -66,14 +69,26 @@ class Check:
 CHECKS: dict[str, Check] = {}  #: by id, in the order of their modules
 
 
-def check(id: str, *, severity: Severity) -> Callable[[CheckFunction], CheckFunction]:
-    """Register a generator of problems under an id ``family.what``."""
+def checks_for(engine: str) -> list[Check]:
+    """The checks that are asked of plans with that engine, in order."""
+    return [check for check in CHECKS.values() if engine in check.engines]
+
+
+def check(
+    id: str, *, severity: Severity, engines: Collection[str] = EVERY_ENGINE
+) -> Callable[[CheckFunction], CheckFunction]:
+    """
+    Register a generator of problems.
+
+    :param id: ``family.what``
+    :param engines: those whose plans it concerns
+    """
 
     def register(function: CheckFunction) -> CheckFunction:
         if id in CHECKS:
             raise ValueError(f"two checks are called {id}")
         needs = tuple(inspect.signature(function).parameters)
-        CHECKS[id] = Check(id=id, severity=severity, function=function, needs=needs)
+        CHECKS[id] = Check(id=id, severity=severity, function=function, needs=needs, engines=frozenset(engines))
         return function
 
     return register

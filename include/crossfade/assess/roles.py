@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from psycopg import sql
 
@@ -30,12 +30,13 @@ _ORIGIN_FUNCTIONS = (
 
 
 @check("roles.source_privileges", severity=Severity.BLOCKER)
-def role_may_work_on_source(source: Database) -> Iterator[Problem]:
+def role_may_work_on_source(source: Database, plan: Plan) -> Iterator[Problem]:
     """What the migration role may not do on the source; docs/privileges/source.sql grants it all."""
     if source.role["rolsuper"]:
         return
     yield from _memberships(source, _SOURCE_MEMBERSHIPS)
-    yield from _replication(source, source.endpoint.user)
+    if plan.engine == "logical":  # with the other one, DMS's own role replicates
+        yield from _replication(source, source.endpoint.user)
     database = source.rows(_QUERIES["database"])[0]
     ours, name = _ours(source), sql.Identifier(source.endpoint.dbname).as_string()
     if not database["may_create"]:
@@ -53,13 +54,13 @@ def role_may_work_on_source(source: Database) -> Iterator[Problem]:
 
 
 @check("roles.target_privileges", severity=Severity.BLOCKER)
-def role_may_work_on_target(target: Database) -> Iterator[Problem]:
+def role_may_work_on_target(target: Database, plan: Plan) -> Iterator[Problem]:
     """What the migration role may not do on the target; docs/privileges/target.sql grants it all."""
     if target.role["rolsuper"]:
         return
     wanted = dict(_TARGET_MEMBERSHIPS)
-    if not target.can.subscriptions_without_superuser:
-        del wanted["pg_create_subscription"]  # server.subscriptions tells
+    if plan.engine != "logical" or not target.can.subscriptions_without_superuser:
+        del wanted["pg_create_subscription"]  # not needed, or server.subscriptions tells
     yield from _memberships(target, wanted)
     database = target.rows(_QUERIES["database"])[0]
     ours, name = _ours(target), sql.Identifier(target.endpoint.dbname).as_string()
@@ -71,6 +72,11 @@ def role_may_work_on_target(target: Database) -> Iterator[Problem]:
             f"it does not own the database ({database['owner']} does): it can neither restore into it nor fence it",
             f"ALTER DATABASE {name} OWNER TO {ours};",
         )
+    if plan.engine == "logical":
+        yield from _origin_functions(target)
+
+
+def _origin_functions(target: Database) -> Iterator[Problem]:
     missing = [
         function
         for function in _ORIGIN_FUNCTIONS
@@ -78,9 +84,9 @@ def role_may_work_on_target(target: Database) -> Iterator[Problem]:
     ]
     if missing:
         yield Problem(
-            ours,
+            _ours(target),
             "it may not mark copied rows with a replication origin: a way back would send them back",
-            f"GRANT EXECUTE ON FUNCTION {', '.join(missing)} TO {ours};",
+            f"GRANT EXECUTE ON FUNCTION {', '.join(missing)} TO {_ours(target)};",
         )
 
 
@@ -98,7 +104,7 @@ def _ours(database: Database) -> str:
     return sql.Identifier(database.role["rolname"]).as_string()
 
 
-@check("roles.replication", severity=Severity.BLOCKER)
+@check("roles.replication", severity=Severity.BLOCKER, engines={"logical"})
 def replication_role_may_replicate(source: Database, routes: Routes) -> Iterator[Problem]:
     """A role in source_from_target that may not replicate, or not connect when the source is fenced."""
     user = routes.source_from_target.user
@@ -148,3 +154,33 @@ def application_roles_can_be_fenced(source: Database, plan: Plan) -> Iterator[Pr
                 "it cannot log in: a group, or the wrong role?",
                 f"ALTER ROLE {identifier} LOGIN;  -- or name its members in application_roles",
             )
+
+
+@check("roles.master_user", severity=Severity.BLOCKER)
+def applications_are_not_the_master_user(source: Database, plan: Plan) -> Iterator[Problem]:
+    """Application roles that run the server, as the master user of RDS does: no fence holds against them."""
+    for row in source.rows(_QUERIES["masters"], names=list(plan.cutover.application_roles)):
+        yield Problem(
+            row["name"],
+            f"{row['why']}: it can let itself in again behind the fence, and end the migration's sessions. The "
+            "application needs a role of its own",
+            _separated(row["name"], source.endpoint.dbname, row["schemas"]),
+        )
+
+
+def _separated(master: str, dbname: str, schemas: Sequence[str]) -> str:
+    """Statements that give the application a role that may do what it does, and nothing else."""
+    old, new = sql.Identifier(master).as_string(), sql.Identifier(f"{master}_app").as_string()
+    database = sql.Identifier(dbname).as_string()
+    inside = ", ".join(sql.Identifier(schema).as_string() for schema in schemas) or "public"
+    rows, numbers = "SELECT, INSERT, UPDATE, DELETE", "USAGE, SELECT, UPDATE"
+    return f"""CREATE ROLE {new} LOGIN PASSWORD '…';
+GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {new};
+GRANT USAGE ON SCHEMA {inside} TO {new};
+GRANT {rows} ON ALL TABLES IN SCHEMA {inside} TO {new};
+GRANT {numbers} ON ALL SEQUENCES IN SCHEMA {inside} TO {new};
+ALTER DEFAULT PRIVILEGES FOR ROLE {old} IN SCHEMA {inside} GRANT {rows} ON TABLES TO {new};
+ALTER DEFAULT PRIVILEGES FOR ROLE {old} IN SCHEMA {inside} GRANT {numbers} ON SEQUENCES TO {new};
+-- Let the application log in as {new}, and name that role in cutover.application_roles. {old} goes on owning
+-- everything; what changes definitions (the application's own schema migrations) logs in as {old} as before, and rests
+-- while a migration runs."""

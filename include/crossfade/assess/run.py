@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from crossfade.assess.registry import CHECKS, Check, Finding, Severity
+from crossfade.assess.registry import Check, Finding, Severity, checks_for
 from crossfade.assess.report import NotRun, Report
 from crossfade.assess.scene import Resolve, Scene, set_scene
 from crossfade.aws import Clients, no_clients
@@ -27,13 +27,14 @@ def assess(plan: Plan, resolve: Resolve, clients: Clients = no_clients) -> Repor
     with ExitStack() as stack:
         scene = set_scene(plan, resolve, stack, clients)
         findings += scene.unreachable
-        for check in CHECKS.values():
+        checks = checks_for(plan.engine)
+        for check in checks:
             missing = tuple(fact for fact in check.needs if fact not in scene.facts)
             if missing:
                 not_run.append(NotRun(check=check.id, missing=missing))
             else:
                 findings += _run(check, scene)
-    report = Report(plan=plan.name, findings=findings, not_run=not_run, ran=len(CHECKS) - len(not_run))
+    report = Report(plan=plan.name, findings=findings, not_run=not_run, ran=len(checks) - len(not_run))
     log.info("assessment of %s: %s", plan.name, report.summary)
     return report
 

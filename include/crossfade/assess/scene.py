@@ -11,6 +11,8 @@ from typing import Any, LiteralString
 from psycopg import sql
 
 from crossfade import catalog
+from crossfade.assess.dms_scene import dms_facts
+from crossfade.assess.platform import Platform, platform
 from crossfade.assess.registry import Finding, Severity
 from crossfade.aws import Clients, no_clients
 from crossfade.capabilities import Capabilities, capabilities
@@ -43,6 +45,11 @@ class Database:
     def can(self) -> Capabilities:
         """What the server can do."""
         return capabilities(self.conn)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """Who runs the server."""
+        return platform(self.conn)
 
     @cached_property
     def role(self) -> dict[str, Any]:
@@ -117,6 +124,10 @@ def set_scene(plan: Plan, resolve: Resolve, stack: ExitStack, clients: Clients =
         sides = {Side.SOURCE: source, Side.TARGET: target}
         others = [entry for entry in plan.routers if not isinstance(entry, PgBouncerRouter)]
         facts["switches"] = [router_of(entry, sides=sides, resolve=resolve, clients=clients) for entry in others]
+    if plan.dms is not None:
+        facts |= dms_facts(plan.dms, opener.resolve, clients, opener.fail)
+        if source and target:
+            facts["sides"] = {"source": source, "target": target}
     return Scene(facts, opener.findings)
 
 
@@ -134,14 +145,14 @@ class _Opener:
                 self._known[connection_id] = self._resolve(connection_id)
             except Exception as error:  # a caller's function: whatever it raises is worth telling
                 self._known[connection_id] = None
-                self._fail(connection_id, error, f"Create the connection {connection_id!r}, or correct the plan")
+                self.fail(connection_id, error, f"Create the connection {connection_id!r}, or correct the plan")
         return self._known[connection_id]
 
     def connect(self, endpoint: Endpoint) -> Connection | None:
         try:
             conn = endpoint.connect("assess", settings=_SESSION)
         except Exception as error:
-            self._fail(
+            self.fail(
                 endpoint.name,
                 error,
                 f'psql "host={endpoint.host} port={endpoint.port} dbname={endpoint.dbname} user={endpoint.user}"',
@@ -159,7 +170,7 @@ class _Opener:
         self._stack.callback(fleet.close)
         instances, failed = fleet.observe()
         for name, error in failed.items():
-            self._fail(
+            self.fail(
                 name,
                 error,
                 "Check that PgBouncer runs, and that its admin_users holds the user of "
@@ -167,6 +178,7 @@ class _Opener:
             )
         return Pooler(entry=entry, fleet=fleet, instances=instances)
 
-    def _fail(self, name: str, error: Exception, remedy: str) -> None:
+    def fail(self, name: str, error: Exception, remedy: str) -> None:
+        """Enter a finding about what could not be reached."""
         seen = " ".join(f"{type(error).__name__}: {error}".split())
         self.findings.append(Finding(check=REACHABLE, severity=Severity.BLOCKER, object=name, seen=seen, remedy=remedy))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from crossfade.assess.platform import change_of
 from crossfade.assess.registry import Problem, Severity, check
 from crossfade.assess.scene import Database
 from crossfade.plan import Plan
@@ -32,7 +33,7 @@ def versions_fit(source: Database, target: Database) -> Iterator[Problem]:
         )
 
 
-@check("server.subscriptions", severity=Severity.BLOCKER)
+@check("server.subscriptions", severity=Severity.BLOCKER, engines={"logical"})
 def target_may_subscribe(target: Database) -> Iterator[Problem]:
     """A target whose migration role cannot create subscriptions because the server is too old."""
     if not target.can.subscriptions_without_superuser and not target.role["rolsuper"]:
@@ -74,7 +75,7 @@ def wal_is_logical(source: Database) -> Iterator[Problem]:
     yield from _wal_level(source, "it must be logical")
 
 
-@check("server.wal_level_target", severity=Severity.WARNING)
+@check("server.wal_level_target", severity=Severity.WARNING, engines={"logical"})
 def wal_of_target_is_logical(target: Database) -> Iterator[Problem]:
     """A target whose WAL cannot be decoded: there would be no way back without loss."""
     yield from _wal_level(target, "there is no way back without loss unless it is logical")
@@ -86,25 +87,25 @@ def _wal_level(server: Database, consequence: str) -> Iterator[Problem]:
         yield Problem(
             "wal_level",
             f"{level} on {server.endpoint.name}; {consequence}",
-            "ALTER SYSTEM SET wal_level = 'logical';  -- then restart. RDS and Aurora: rds.logical_replication = 1",
+            change_of(server.platform, server.endpoint, "wal_level", "logical", restart=True),
         )
 
 
-@check("server.replication_slots", severity=Severity.BLOCKER)
+@check("server.replication_slots", severity=Severity.BLOCKER, engines={"logical"})
 def slots_are_free(source: Database, plan: Plan) -> Iterator[Problem]:
     """Too few free replication slots on the source for one a wave."""
     used = source.value(_QUERIES["foreign_slots"], prefix=_prefix(plan))
     yield from _room(source, "max_replication_slots", used=used, needed=plan.load.waves, each="one slot a wave")
 
 
-@check("server.wal_senders", severity=Severity.BLOCKER)
+@check("server.wal_senders", severity=Severity.BLOCKER, engines={"logical"})
 def senders_are_free(source: Database, plan: Plan) -> Iterator[Problem]:
     """Too few free WAL senders on the source for one a wave."""
     used = source.value(_QUERIES["foreign_senders"], prefix=_prefix(plan))
     yield from _room(source, "max_wal_senders", used=used, needed=plan.load.waves, each="one sender a wave")
 
 
-@check("server.apply_workers", severity=Severity.BLOCKER)
+@check("server.apply_workers", severity=Severity.BLOCKER, engines={"logical"})
 def apply_workers_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
     """Too few free apply workers on the target for one a wave."""
     used = target.value(_QUERIES["foreign_apply_workers"], prefix=_prefix(plan))
@@ -114,7 +115,7 @@ def apply_workers_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
     yield from _room(target, "max_worker_processes", used=others, needed=waves, each="one apply worker a wave")
 
 
-@check("server.replication_origins", severity=Severity.BLOCKER)
+@check("server.replication_origins", severity=Severity.BLOCKER, engines={"logical"})
 def origins_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
     """Too few replication origins on the target for one a wave and one a copying connection."""
     name = "max_active_replication_origins" if target.can.major >= 18 else "max_replication_slots"
@@ -125,13 +126,14 @@ def origins_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
 
 @check("server.slot_keep_size", severity=Severity.WARNING)
 def slots_are_kept(source: Database) -> Iterator[Problem]:
-    """A source that throws away the WAL of a slot that falls behind: the copy would have to begin anew."""
+    """A source that throws away the WAL of a slot that falls behind: the load would have to begin anew."""
     limit = int(source.setting("max_slot_wal_keep_size"))
     if limit != -1:
         yield Problem(
             "max_slot_wal_keep_size",
-            f"{limit} MB on {source.endpoint.name}: a slot further behind is lost, and its wave copied anew",
-            "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();  -- and watch the disk",
+            f"{limit} MB on {source.endpoint.name}: a slot further behind is lost, and what it streams loaded anew. "
+            "Without a limit, watch the disk",
+            change_of(source.platform, source.endpoint, "max_slot_wal_keep_size", -1, restart=False),
         )
 
 
@@ -142,7 +144,8 @@ def _room(server: Database, name: str, *, used: int, needed: int, each: str) -> 
         yield Problem(
             name,
             f"{limit} on {server.endpoint.name}, {used} taken by others; the plan needs {needed} ({each})",
-            f"ALTER SYSTEM SET {name} = {used + needed};  -- then restart; or fewer load.waves in the plan",
+            change_of(server.platform, server.endpoint, name, used + needed, restart=True)
+            + "; or fewer load.waves in the plan",
         )
 
 

@@ -42,7 +42,7 @@ def something_moves(source: Database, plan: Plan) -> Iterator[Problem]:
             )
 
 
-@check("tables.replica_identity", severity=Severity.BLOCKER)
+@check("tables.replica_identity", severity=Severity.BLOCKER, engines={"logical"})
 def every_table_can_be_updated(source: Database, plan: Plan) -> Iterator[Problem]:
     """Tables whose UPDATE and DELETE would fail on the source once they are published: nothing identifies a row."""
     for table in source.tables(plan):
@@ -66,7 +66,7 @@ def _identity_remedy(table: Table, name: str) -> str:
     return f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT;  -- its primary key, where it has one\n{full}"
 
 
-@check("tables.replica_identity_full", severity=Severity.WARNING)
+@check("tables.replica_identity_full", severity=Severity.WARNING, engines={"logical"})
 def no_table_is_identified_by_the_whole_row(source: Database, plan: Plan) -> Iterator[Problem]:
     """Tables whose every UPDATE and DELETE searches the target's table for the whole row."""
     for table in source.tables(plan):
@@ -81,7 +81,7 @@ def no_table_is_identified_by_the_whole_row(source: Database, plan: Plan) -> Ite
 
 @check("tables.owners", severity=Severity.BLOCKER)
 def every_owner_can_be_acted_for(source: Database, plan: Plan) -> Iterator[Problem]:
-    """Tables that the migration role may not publish, or whose owner cannot be an owner on the target."""
+    """Tables whose owner cannot be an owner on the target, or that the migration role cannot publish."""
     owners: dict[str, list[str]] = {}
     for table in source.tables(plan):
         owners.setdefault(table.owner, []).append(table.full_name)
@@ -91,10 +91,11 @@ def every_owner_can_be_acted_for(source: Database, plan: Plan) -> Iterator[Probl
         if row["superuser"] and not source.role["rolsuper"]:
             yield Problem(
                 row["name"],
-                f"a superuser owns {its}: {ours} cannot publish them, nor give them to that owner on the target",
+                f"a superuser owns {its}: {ours} cannot give them to that owner on the target"
+                + (", nor publish them" if plan.engine == "logical" else ""),
                 "\n".join(f"ALTER TABLE {name} OWNER TO …;  -- an ordinary role" for name in owners[row["name"]]),
             )
-        elif not row["member"]:
+        elif plan.engine == "logical" and not row["member"]:
             yield Problem(
                 row["name"],
                 f"it owns {its}, and {ours} is no member of it: only an owner may publish a table",
@@ -104,7 +105,7 @@ def every_owner_can_be_acted_for(source: Database, plan: Plan) -> Iterator[Probl
 
 @check("tables.not_carried", severity=Severity.WARNING)
 def every_selected_table_has_rows_to_carry(source: Database, plan: Plan) -> Iterator[Problem]:
-    """Tables that the plan's patterns select and whose rows logical replication does not carry."""
+    """Tables that the plan's patterns select and whose rows no engine carries."""
     for row in source.rows(_QUERIES["not_carried"]):
         if plan.tables.selects(row["schema"], row["name"]):
             name = f"{row['schema']}.{row['name']}"
@@ -117,7 +118,7 @@ def every_selected_table_has_rows_to_carry(source: Database, plan: Plan) -> Iter
 
 @check("tables.large_objects", severity=Severity.WARNING)
 def there_are_no_large_objects(source: Database) -> Iterator[Problem]:
-    """Large objects (pg_largeobject): logical replication does not carry them."""
+    """Large objects (pg_largeobject): no engine carries them."""
     count = source.value("SELECT count(*) FROM pg_largeobject_metadata")
     if count:
         yield Problem(

@@ -12,29 +12,31 @@ from crossfade.errors import CrossfadeError
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.queries import named_queries
 from crossfade.routers.base import Foreseeing, Side
+from crossfade.schema.ledger import Kind, Ledger
 
 if TYPE_CHECKING:
     from crossfade.cutover.steps import Section
-    from crossfade.engines.logical.engine import LogicalEngine
+    from crossfade.engines.base import Engine
     from crossfade.migration import Migration
 
 _QUERIES = named_queries(__file__)
 
 
-def of_section(section: Section, engine: LogicalEngine) -> list[str]:
+def of_section(section: Section) -> list[str]:
     """Everything that blocks, as sentences that say what was seen and what to do."""
     m = section.m
     return [
-        *_of_streams(m, engine),
+        *_of_engine(m, section.engine),
         *_of_transactions(m, section.old),
         *_of_sessions(section.old, section.exempt),
         *_of_definitions(section.old, section.stamp),
         *_of_target(m, section.new),
+        *_of_ledger(section),
         *_of_routers(section),
     ]
 
 
-def _of_streams(m: Migration, engine: LogicalEngine) -> Iterator[str]:
+def _of_engine(m: Migration, engine: Engine) -> Iterator[str]:
     try:
         engine.check()
         lag = engine.lag()
@@ -80,6 +82,13 @@ def _of_target(m: Migration, new: Connection) -> Iterator[str]:
     for role in m.plan.cutover.application_roles:
         if not logins.get(role):
             yield f"the application role {role} can not log in on the target: CREATE ROLE … LOGIN, or clear prepare"
+
+
+def _of_ledger(section: Section) -> Iterator[str]:
+    """NOT NULL returns in the pause, when nothing is applied any more; all else must be there before."""
+    for entry in Ledger(section.new, section.migration).pending():
+        if entry.kind is not Kind.NOT_NULL:
+            yield f"the {entry} was dropped for a load and is not there again: clear harden"
 
 
 def _of_routers(section: Section) -> Iterator[str]:

@@ -154,6 +154,53 @@ def sweep(conn: Connection, *, exempt: Sequence[str], deadline: float) -> int:
     return len(ended)
 
 
+def let_in(conn: Connection, role: str) -> None:
+    """Let one role connect to a fenced database."""
+    with conn.transaction(), _as_owner(conn):
+        database = sql.Identifier(conn.info.dbname)
+        conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
+
+
+def keep_out(conn: Connection, role: str) -> None:
+    """Take from one role that it may connect to a fenced database; its sessions go on. Nothing where it is gone."""
+    with conn.transaction(), _as_owner(conn):
+        if scalar(conn, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role]):
+            database = sql.Identifier(conn.info.dbname)
+            conn.execute(
+                sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE").format(database, sql.Identifier(role))
+            )
+
+
+def shut_out(conn: Connection, role: str, deadline: float) -> int:
+    """
+    Keep one role off a fenced database, end its sessions and verify twice that none is left; how many were ended.
+
+    What such a session had under way is committed or rolled back when this returns, and nothing comes after it.
+    :param deadline: of `time.monotonic()`. Raises `FenceIncomplete`, `DeadlineExceeded`.
+    """
+    keep_out(conn, role)
+    if scalar(conn, "SELECT has_database_privilege(%s, current_database(), 'CONNECT')", [role]):
+        raise FenceIncomplete(
+            database=conn.info.dbname,
+            seen=f"{role} would still be let in",
+            remedy="It is a superuser, owns the database or is a member of a role that may connect: take that from it",
+        )
+    start, clean, ended = time.monotonic(), 0, set[int]()
+    while clean < 2:
+        sessions = conn.execute(_QUERIES["sessions_of"], {"role": role}).fetchall()
+        for session in sessions:
+            _end(conn, session)
+            ended.add(session["pid"])
+        hidden = conn.execute(_QUERIES["half_logged_in"]).fetchall()
+        clean = 0 if sessions or hidden else clean + 1
+        if time.monotonic() > deadline:
+            seen = f"sessions {sessions}, logins under way {[row['pid'] for row in hidden]}"
+            raise DeadlineExceeded(f"ending the sessions of {role}", seconds=time.monotonic() - start, seen=seen)
+        if clean < 2:
+            time.sleep(_BETWEEN_SWEEPS)
+    return len(ended)
+
+
 def _end(conn: Connection, stranger: dict[str, Any]) -> None:
     try:
         conn.execute("SELECT pg_terminate_backend(%s)", [stranger["pid"]])

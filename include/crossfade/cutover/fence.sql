@@ -19,6 +19,10 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
   AND usename <> ALL(%(exempt)s)
 
+-- sessions_of: client sessions of one role in this database
+SELECT pid, usename AS role, application_name FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND usename = %(role)s
+
 -- half_logged_in: processes with locks in this database that pg_stat_activity does not show yet
 SELECT DISTINCT l.pid FROM pg_locks l
 WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.pid IS NOT NULL

@@ -19,7 +19,7 @@ from crossfade.connect import Connection, end_sessions
 from crossfade.cutover import blockers, decision, fence, recovery
 from crossfade.cutover.decision import Decision
 from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION, Section, Step
-from crossfade.engines.logical.engine import LogicalEngine
+from crossfade.engines.declared import engine_of
 from crossfade.errors import CrossfadeError, FatalError, PreconditionError, TransientError
 from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.routers.base import Router, Side
@@ -73,7 +73,7 @@ class CutoverSummary:
 
 
 @contextmanager
-def opened(m: Migration, record: MigrationRecord) -> Iterator[tuple[Section, LogicalEngine]]:
+def opened(m: Migration, record: MigrationRecord) -> Iterator[Section]:
     """Open every connection that the section needs, before anybody is held. No attempt is entered yet."""
     purpose = f"{m.plan.name}/cutover"
     with ExitStack() as stack:
@@ -81,23 +81,21 @@ def opened(m: Migration, record: MigrationRecord) -> Iterator[tuple[Section, Log
         new = stack.enter_context(m.target.session(purpose))
         journal = Journal(stack.enter_context(m.target.session(purpose, settings={"synchronous_commit": "off"})))
         routers = [stack.enter_context(router) for router in m.routers()]
-        also = {m.source.user, m.source_from_target.user, *(role for router in routers for role in _auth_users(router))}
-        engine = LogicalEngine(m, source=old, target=new, record=record)
-        yield (
-            Section(
-                m=m,
-                engine=engine,
-                routers=routers,
-                old=old,
-                new=new,
-                journal=journal,
-                migration=record.id,
-                attempt=UUID(int=0),
-                stamp=record.stamp or "",
-                exempt=fence.exempt_roles(old, also),
-                purpose=purpose,
-            ),
-            engine,
+        engine = engine_of(m, source=old, target=new, record=record)
+        poolers = {role for router in routers for role in _auth_users(router)}
+        also = {m.source.user, *engine.exempt(Side.SOURCE), *poolers}
+        yield Section(
+            m=m,
+            engine=engine,
+            routers=routers,
+            old=old,
+            new=new,
+            journal=journal,
+            migration=record.id,
+            attempt=UUID(int=0),
+            stamp=record.stamp or "",
+            exempt=fence.exempt_roles(old, also),
+            purpose=purpose,
         )
 
 
@@ -133,8 +131,8 @@ def run(m: Migration, *, run_id: str) -> CutoverSummary:
             return CutoverSummary(steps=(), paused_ms=0)
         if reasons := list(blockers.of_approval(journal, record, run_id)):
             raise Refused(reasons)
-        with opened(m, record) as (section, engine):
-            if reasons := blockers.of_section(section, engine):
+        with opened(m, record) as section:
+            if reasons := blockers.of_section(section):
                 raise Refused(reasons)
             preset_sequences(section)
             decision.act_alone(section.old, m.plan.name, seconds=5)
@@ -177,9 +175,18 @@ def _critical(section: Section) -> CutoverSummary:
     _open(section, timings)
     paused = (time.monotonic() - start) * 1000
     decision.finish(section.old, section.attempt)
+    _retire(section)
     summary = CutoverSummary(steps=tuple(timings), paused_ms=paused)
     log.info("cut over: clients were held for %.0f ms\n%s", paused, summary.table())
     return summary
+
+
+def _retire(section: Section) -> None:
+    """Clients are served: what goes wrong here is done again by `reconcile`."""
+    try:
+        section.engine.retire()
+    except CrossfadeError as error:
+        log.warning("the engine could not be told to end, the task reconcile does it: %s", error)
 
 
 def _timed(section: Section, step: Step, timings: list[StepTiming]) -> None:

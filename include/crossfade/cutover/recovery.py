@@ -6,16 +6,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from crossfade import control
 from crossfade.connect import Connection, end_sessions
 from crossfade.cutover import decision, fence
 from crossfade.cutover.decision import Attempt, Decision, Undecided
 from crossfade.cutover.steps import open_router, open_target
-from crossfade.engines.logical.engine import LogicalEngine
+from crossfade.engines.declared import engine_of
 from crossfade.errors import CrossfadeError, NotOursToWrite, TransientError, Unreachable
 from crossfade.journal import Journal, State
 from crossfade.routers.base import Router, Side
+from crossfade.schema.ledger import Ledger
+from crossfade.schema.not_null import relax, restore_not_null
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -104,7 +107,8 @@ def _tidy(m: Migration, old: Connection) -> None:
         record = journal.find(m.plan.name)
         if record is None or record.state is not State.CUTTING_OVER:
             return
-        LogicalEngine(m, source=old, target=new, record=record).resume()
+        relax(new, record.id)
+        engine_of(m, source=old, target=new, record=record).resume()
         journal.set_state(record.id, State.ACTIVE)
 
 
@@ -132,9 +136,30 @@ def abandon(m: Migration) -> str:
             return f"{settled.sentence} The journal knows no migration of it, so there was nothing to give up."
         if record.state is State.CUT_OVER or settled.side is Side.TARGET:
             raise NotOursToWrite(plan=m.plan.name, state=State.CUT_OVER, task="abandon")
-        LogicalEngine(m, source=old, target=new, record=record).drop()
+        engine = engine_of(m, source=old, target=new, record=record)
+        engine.drop()
+        left = _restored(new, record.id)
+        engine.release()
         journal.set_state(record.id, State.ABANDONED)
     return (
-        f"{settled.sentence} Its streams are dropped, the source keeps no WAL for it. "
+        f"{settled.sentence} Its streams are dropped, the source keeps no WAL for it. {left}"
         "To begin anew, make the target an empty database again and trigger the migration"
     )
+
+
+def _restored(new: Connection, migration: UUID) -> str:
+    """Put back what was taken off the target's definitions; says what could not be, since rows may be missing."""
+    problems = []
+    restoring: tuple[Callable[[], int], ...] = (
+        lambda: Ledger(new, migration).restore(log.info),
+        lambda: restore_not_null(new, migration, log.info),
+    )
+    for restore in restoring:
+        try:
+            restore()
+        except CrossfadeError as error:
+            problems.append(str(error))
+    if not problems:
+        return ""
+    left = ", ".join(str(entry) for entry in Ledger(new, migration).pending())
+    return f"Not restored on the target: {left}: {'; '.join(problem.rstrip('.') for problem in problems)}. "

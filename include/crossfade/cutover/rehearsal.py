@@ -19,7 +19,7 @@ from crossfade.routers.base import Foreseeing
 
 if TYPE_CHECKING:
     from crossfade.cutover.steps import Section
-    from crossfade.engines.logical.engine import LogicalEngine
+    from crossfade.engines.base import Engine
     from crossfade.migration import Migration
 
 _TRIPS = 5
@@ -48,12 +48,12 @@ def rehearse(m: Migration) -> Rehearsal:
     """List what blocks right now, and measure what the pause would contain. Changes nothing that clients could see."""
     with m.journal() as journal:
         record = journal.writable(m.plan.name, "rehearse")
-    with opened(m, record) as (section, engine):
-        found = tuple(blockers.of_section(section, engine))
+    with opened(m, record) as section:
+        found = tuple(blockers.of_section(section))
         names = catalog.sequences(section.old)
         return Rehearsal(
             blockers=found,
-            drain_ms=_drain(engine),
+            drain_ms=_drain(section.engine),
             sequences_ms=_ms(lambda: sequences.read(section.old, names)),
             router_ms=_router(section),
             definitions_ms=_ms(lambda: catalog.definition_stamp(section.old)),
@@ -67,7 +67,7 @@ def _ms(call: Callable[[], object]) -> float:
     return (time.monotonic() - start) * 1000
 
 
-def _drain(engine: LogicalEngine) -> float | None:
+def _drain(engine: Engine) -> float | None:
     try:
         return statistics.median(engine.round_trip(time.monotonic() + 5) * 1000 for _ in range(_TRIPS))
     except CrossfadeError:  # said by the blockers, in words
@@ -86,7 +86,7 @@ def what_would_happen(m: Migration) -> list[str]:
     """The steps in order, in words."""
     with m.journal() as journal:
         record = journal.get(m.plan.name)
-    with opened(m, record) as (section, _):
+    with opened(m, record) as section:
         return [f"{kind(section).name}: {kind(section).describe()}" for kind in (*BEFORE_DECISION, *AFTER_DECISION)]
 
 

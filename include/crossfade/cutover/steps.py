@@ -19,6 +19,7 @@ from crossfade.engines.base import Engine
 from crossfade.errors import DeadlineExceeded, FatalError, PreconditionError, TransientError
 from crossfade.journal import Journal, State
 from crossfade.routers.base import Pausing, Router, Side
+from crossfade.schema.not_null import enforce, relax
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -154,6 +155,24 @@ class StopForward(Step):
         self.section.engine.resume()
 
 
+class NotNull(Step):
+    """Columns that had to be nullable while rows were applied in two steps. Rows are looked at after the cutover."""
+
+    name = "not_null"
+
+    def describe(self) -> str:
+        return "refuse new NULLs on the new side where NOT NULL was dropped for the load"
+
+    def run(self) -> None:
+        section = self.section
+        closed = enforce(section.new, section.migration, seconds=section.left("closing columns to NULL"))
+        if closed:
+            log.info("%s columns refuse NULL again", closed)
+
+    def undo(self) -> None:
+        relax(self.section.new, self.section.migration)
+
+
 class Sequences(Step):
     name = "sequences"
 
@@ -237,5 +256,5 @@ def open_router(router: Router, side: Side) -> None:
 
 
 #: The order. Everything before Open can be undone; the decision makes Open due.
-BEFORE_DECISION: tuple[type[Step], ...] = (Pause, Fence, Drain, StopForward, Sequences, Smoke, Decide)
+BEFORE_DECISION: tuple[type[Step], ...] = (Pause, Fence, Drain, StopForward, NotNull, Sequences, Smoke, Decide)
 AFTER_DECISION: tuple[type[Step], ...] = (Open,)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from crossfade.routers.base import Side
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableProgress:
@@ -45,14 +47,26 @@ class Drained:
 class Engine(Protocol):
     """Carries a plan's rows from one side to the other and keeps them current."""
 
-    def start(self) -> None:
-        """Create what it needs; safe to call again."""
+    def exempt(self, side: Side) -> set[str]:
+        """Roles that carry the rows, which the fence of that side leaves alone."""
+
+    def carriers(self) -> set[str]:
+        """Roles of the target that are there to carry rows: what they are granted is no part of the application's."""
 
     def progress(self) -> Progress:
         """Per table: state, rows, bytes; and the part of the whole."""
 
     def lag(self) -> Lag:
         """Bytes and seconds behind, and how it was measured."""
+
+    def check(self) -> None:
+        """Raise a `CrossfadeError` unless all tables are carried, whole."""
+
+    def round_trip(self, deadline: float) -> float:
+        """Seconds that a token takes from source to target, by a `time.monotonic()` deadline."""
+
+    def wait_caught_up(self, deadline: float) -> None:
+        """Return when the target has all that the source had committed when this was called. Several may wait."""
 
     def drain(self, deadline: float) -> Drained:
         """The engine's own proof that nothing is under way, by a `time.monotonic()` deadline."""
@@ -63,5 +77,14 @@ class Engine(Protocol):
     def resume(self) -> None:
         """Undo of stop, before any reverse traffic."""
 
+    def retire(self) -> None:
+        """After the decision, with traffic on the target: carry nothing more. Does not wait."""
+
+    def finish(self) -> None:
+        """After the cutover: whatever ends by itself has ended, and the target's definitions are whole again."""
+
     def drop(self) -> None:
-        """Leave nothing behind on either side."""
+        """Leave nothing behind on either side; what the rows run on stays."""
+
+    def release(self) -> None:
+        """Give back what was made elsewhere for the rows to run on. After `drop`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import psycopg
@@ -43,19 +44,37 @@ class Difference:
         return f"{what}:\n" + "\n".join(lines)
 
 
-def compare(source: Connection, target: Connection, tables: Tables) -> list[Difference]:
+def compare(
+    source: Connection,
+    target: Connection,
+    tables: Tables,
+    *,
+    nullable: Collection[tuple[str, str, str]] = (),
+    carriers: Collection[str] = (),
+) -> list[Difference]:
     """
     What differs between two databases, by kind and identity; empty when the schema arrived whole.
 
     Versions of extensions and CONNECT on the database may differ. Nothing is changed.
+    :param nullable: schema, table and column, as stored, of NOT NULL that the target lacks for the time being
+    :param carriers: roles that carry rows: what they are granted for that may differ
     """
-    ours, theirs = inventory(source, tables), inventory(target, tables)
+    ours, theirs = inventory(source, tables, carriers), inventory(target, tables, carriers)
+    for column in nullable:
+        key = Key(kind="column", identity=_quoted(target, column))
+        if key in ours:
+            ours[key] = ours[key].replace(", not null", "", 1)
     differences = [
         Difference(kind=key.kind, identity=key.identity, on_source=ours.get(key), on_target=theirs.get(key))
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key) and key.kind not in _MAY_DIFFER
     ]
     return [difference for difference in differences if not _same_query(target, difference)]
+
+
+def _quoted(conn: Connection, column: tuple[str, str, str]) -> str:
+    """As `pg_identify_object` names it."""
+    return str(scalar(conn, "SELECT concat_ws('.', quote_ident(%s), quote_ident(%s), quote_ident(%s))", column))
 
 
 def _same_query(target: Connection, difference: Difference) -> bool:

@@ -7,6 +7,7 @@ out. Roles that cannot be carried (superusers, the migration's own) do not show 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from crossfade.connect import Connection
@@ -27,13 +28,18 @@ class Key(NamedTuple):
     identity: str
 
 
-def inventory(conn: Connection, tables: Tables) -> dict[Key, str]:
-    """Every object, grant, owner, comment and setting of a database, by kind and identity; with its definition."""
+def inventory(conn: Connection, tables: Tables, carriers: Collection[str] = ()) -> dict[Key, str]:
+    """
+    Every object, grant, owner, comment and setting of a database, by kind and identity; with its definition.
+
+    :param carriers: roles whose grants do not show, as they are there for the migration only
+    """
     with conn.transaction():
         set_locally(conn, {"search_path": "", "quote_all_identifiers": "off"})  # every name prints qualified
         relations = [relation.oid for relation in left_out(conn, tables)]
         scope = conn.execute(_SCOPE, {"left_out": relations}).fetchall()[0]
-        parameters = {key: value or [] for key, value in scope.items()} | {"left_out": relations}
+        given = {"left_out": relations, "carriers": list(carriers)}
+        parameters = {key: value or [] for key, value in scope.items()} | given
         return {
             Key(row["kind"], row["identity"]): row["definition"] or ""
             for query in (*_QUERIES.values(), *_PRIVILEGES.values())

@@ -1,6 +1,6 @@
 -- privileges: owners and grants of schemas, relations, columns, functions, types, servers and the database
 WITH administrators AS (  -- who cannot be carried: superusers, the migration's own role, the provider's
-    SELECT oid FROM pg_roles WHERE rolsuper OR rolname = current_user
+    SELECT oid FROM pg_roles WHERE rolsuper OR rolname = current_user OR rolname = ANY(%(carriers)s::text[])
        OR rolname ~ '^(rds_|rdsadmin|rdsrepladmin|rdsproxy|rdstopmgr|rdswriteforward|aws_|azure_|azuresu|cloudsql)'
 ), objects AS (
     SELECT 'pg_namespace'::regclass AS class, oid, 0 AS sub, nspowner AS owner, nspacl AS acl, 'n'::"char" AS kind

@@ -16,11 +16,13 @@ import psycopg
 from crossfade import catalog
 from crossfade.catalog import Table
 from crossfade.connect import Connection
-from crossfade.engines.logical.engine import LogicalEngine
+from crossfade.engines.base import Engine
+from crossfade.engines.declared import engine_of
 from crossfade.errors import FatalError
-from crossfade.journal import MigrationRecord
+from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.routers.base import Side
-from crossfade.schema.compare import compare, compare_sequences
+from crossfade.schema.compare import Difference, compare, compare_sequences
+from crossfade.schema.ledger import Kind, Ledger
 from crossfade.validation.compare import TableComparison, TableResult
 from crossfade.validation.digest import Digests
 
@@ -63,7 +65,7 @@ def validate(m: Migration, *, run_id: str) -> Validation:
         record = journal.writable(m.plan.name, "validate")
         validation = journal.begin_validation(record.id, run_id)
         with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
-            mismatches = [f"definition: {difference}" for difference in compare(source, target, m.plan.tables)]
+            mismatches = [f"definition: {difference}" for difference in _definitions(m, record, source, target)]
             tables = catalog.tables(source, m.plan.tables)
         rows = 0
         for result in _compare_tables(m, record, tables):
@@ -88,11 +90,14 @@ def reconcile(m: Migration) -> list[str]:
     """
     After a cutover: definitions equal, sequences at or past the source's, the router on the target.
 
-    Rows are not compared: the target takes writes that the fenced source does not have.
-    Returns what was confirmed. Raises `MismatchFound`.
+    First the engine is brought to its end. Rows are not compared: the target takes writes that the fenced source does
+    not have. Returns what was confirmed. Raises `MismatchFound`.
     """
     with m.session(Side.SOURCE, "reconcile") as source, m.session(Side.TARGET, "reconcile") as target:
-        mismatches = [f"definition: {difference}" for difference in compare(source, target, m.plan.tables)]
+        record = Journal(target).get(m.plan.name)
+        if record.state is State.CUT_OVER:
+            engine_of(m, source=source, target=target, record=record).finish()
+        mismatches = [f"definition: {difference}" for difference in _definitions(m, record, source, target)]
         mismatches += [f"sequence: {difference}" for difference in compare_sequences(source, target, m.plan.tables)]
     for router in m.routers():
         with router:
@@ -101,6 +106,18 @@ def reconcile(m: Migration) -> list[str]:
     if mismatches:
         raise MismatchFound(mismatches)
     return ["definitions are equal", "sequences are at or past the source's", "the router is on the target"]
+
+
+def _definitions(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[Difference]:
+    """What differs, but for NOT NULL that comes back in the cutover, and grants to the roles that carry rows."""
+    lent = Ledger(target, record.id).pending(Kind.NOT_NULL)
+    return compare(
+        source,
+        target,
+        m.plan.tables,
+        nullable={(entry.schema, entry.table, entry.name) for entry in lent},
+        carriers=engine_of(m, source=source, target=target, record=record).carriers(),
+    )
 
 
 def _compare_tables(m: Migration, record: MigrationRecord, tables: list[Table]) -> Iterator[TableResult]:
@@ -140,7 +157,7 @@ class _Pair:
 
     source: Connection
     target: Connection
-    engine: LogicalEngine
+    engine: Engine
     settle: float
 
     def compare(self, table: Table) -> TableResult:
@@ -168,5 +185,5 @@ def _pair(m: Migration, record: MigrationRecord) -> Iterator[_Pair]:
         m.session(Side.SOURCE, "validate") as writer,
         m.session(Side.TARGET, "validate") as reader,
     ):
-        engine = LogicalEngine(m, source=writer, target=reader, record=record)
+        engine = engine_of(m, source=writer, target=reader, record=record)
         yield _Pair(source=source, target=target, engine=engine, settle=m.plan.validation.settle.total_seconds())

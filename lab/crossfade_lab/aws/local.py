@@ -20,7 +20,7 @@ from crossfade_lab import processes
 from crossfade_lab.aws.dms.worker import WORKER_VARIABLE
 from crossfade_lab.processes import LabError
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 
 REGION = "eu-west-1"
@@ -106,7 +106,7 @@ class LocalAws:
     def _control(self, verb: str, **asked: Any) -> dict[str, Any]:
         request = urllib.request.Request(f"{self.url}/_lab/{verb}", data=json.dumps(asked).encode())  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             raise LabError(f"The local AWS refused: {error.read().decode()}") from None

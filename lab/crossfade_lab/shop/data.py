@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from crossfade_lab.postgres import PostgresServer
@@ -11,6 +12,7 @@ SQL = Path(__file__).parent
 PRIVILEGES = SQL.parents[2] / "docs" / "privileges"
 DATABASE = "shop"
 DEFAULT_ROWS = 1_000_000
+
 
 #: Every table that holds rows (partitions are under their parent), as schema and name.
 TABLES: tuple[tuple[str, str], ...] = (
@@ -26,18 +28,26 @@ TABLES: tuple[tuple[str, str], ...] = (
 )
 
 
+class Engine(StrEnum):
+    """What is to carry the shop's rows. AWS DMS does not carry every type: it has a form of the shop, `dms.sql`."""
+
+    LOGICAL = "logical"
+    DMS = "dms"
+
+
 def _password() -> str:
     return secrets.token_urlsafe(18)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logins:
-    """The passwords of the shop's roles and of the migration's."""
+    """The passwords of the shop's roles, the migration's and AWS DMS's; without the characters that DMS refuses."""
 
     shop_owner: str = field(default_factory=_password)  #: owns the database and everything in it
     shop_app: str = field(default_factory=_password)  #: the application; comes through PgBouncer
     shop_bi: str = field(default_factory=_password)  #: reads only
     crossfade: str = field(default_factory=_password)  #: the migration's role
+    shop_dms: str = field(default_factory=_password)  #: AWS DMS's role on either side
 
     def applications(self) -> dict[str, str]:
         """The logins that PgBouncer lets through."""
@@ -60,21 +70,24 @@ def sizes(rows: int) -> Mapping[str, int]:
     }
 
 
-def create_shop(server: PostgresServer, logins: Logins, rows: int = DEFAULT_ROWS) -> None:
-    """Create roles, database, schema and data on the source."""
+def create_shop(
+    server: PostgresServer, logins: Logins, rows: int = DEFAULT_ROWS, *, engine: Engine = Engine.LOGICAL
+) -> None:
+    """Create roles, database, schema and data on the source, in the form that the engine can carry."""
     passwords = {
         "owner_password": logins.shop_owner,
         "app_password": logins.shop_app,
         "bi_password": logins.shop_bi,
     }
     server.psql(SQL / "roles.sql", dbname="postgres", variables=passwords)
-    for name, variables in (("schema", None), ("data", sizes(rows)), ("constraints", None)):
+    scripts = ("schema", "data", *(["dms"] if engine == Engine.DMS else []), "constraints")
+    for name in scripts:
         server.psql(
             SQL / f"{name}.sql",
             dbname=DATABASE,
             user="shop_owner",
             password=logins.shop_owner,
-            variables=variables,
+            variables=sizes(rows) if name == "data" else None,
         )
     with server.connect(DATABASE) as connection:
         connection.execute("VACUUM (ANALYZE)")
@@ -95,3 +108,17 @@ def grant_migration_role(server: PostgresServer, logins: Logins, script: str) ->
         "database": DATABASE,
     }
     server.psql(PRIVILEGES / script, dbname=DATABASE, variables=variables)
+
+
+def grant_dms_roles(source: PostgresServer, target: PostgresServer, logins: Logins) -> None:
+    """Create the role `shop_dms` on both sides as the documentation tells; needs the source's migration role."""
+    variables = {
+        "role": "shop_dms",
+        "password": logins.shop_dms,
+        "owner": "shop_owner",
+        "migration": "crossfade",
+        "database": DATABASE,
+    }
+    source.psql(PRIVILEGES / "dms_source.sql", dbname=DATABASE, variables=variables)
+    source.psql(SQL / "local_dms.sql", dbname=DATABASE, variables=variables)
+    target.psql(PRIVILEGES / "dms_target.sql", dbname=DATABASE, variables=variables)

@@ -1,6 +1,17 @@
 """Deferrable sensors: one sample in the worker, the others in the triggerer."""
 
+from crossfade_airflow.sensors.dms_cdc_latency import DmsCdcLatencySensor
+from crossfade_airflow.sensors.dms_full_load import DmsFullLoadSensor
+from crossfade_airflow.sensors.dms_task_running import DmsTaskRunningSensor
+from crossfade_airflow.sensors.dms_validation import DmsValidationSensor
 from crossfade_airflow.sensors.replication_slot_lag import ReplicationSlotLagSensor
 from crossfade_airflow.sensors.subscription_caught_up import SubscriptionCaughtUpSensor
 
-__all__ = ["ReplicationSlotLagSensor", "SubscriptionCaughtUpSensor"]
+__all__ = [
+    "ReplicationSlotLagSensor",
+    "SubscriptionCaughtUpSensor",
+    "DmsTaskRunningSensor",
+    "DmsFullLoadSensor",
+    "DmsCdcLatencySensor",
+    "DmsValidationSensor",
+]

@@ -1,4 +1,4 @@
-"""What both sensors share: the first sample here, where a broken stream fails at once, then a trigger."""
+"""What all sensors share: the first sample here, where what is broken fails at once, then a trigger."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, RetryPolicy
-from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
+from airflow.sdk.exceptions import TaskDeferred
 
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
-from crossfade_airflow.triggers.sampling import Outcome, SamplingTrigger, StreamBroken
+from crossfade_airflow.triggers.sampling import GRACE, Outcome, SamplingTrigger, figures_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-_GRACE = timedelta(minutes=2)  #: the trigger keeps the time itself; Airflow's limit only covers a dead triggerer
 
 
 class SamplingSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow is not type-checked
@@ -45,17 +43,14 @@ class SamplingSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow is no
         raise TaskDeferred(
             trigger=trigger,
             method_name=self.execute_complete.__name__,
-            timeout=timedelta(seconds=self.timeout) + _GRACE,
+            timeout=timedelta(seconds=self.timeout) + GRACE,
         )
 
     def execute_complete(self, context: Context, event: Outcome) -> dict[str, float]:
-        """The figures of the last sample. Raises `StreamBroken`, and `AirflowSensorTimeout` when time is up."""
-        if event["status"] == "broken":
-            raise StreamBroken(event["message"])
-        if event["status"] == "timeout":
-            raise AirflowSensorTimeout(event["message"])
-        self.log.info("caught up: %s", event["message"])
-        return event["figures"]
+        """The figures of the last sample. Raises as `figures_of`."""
+        figures = figures_of(event)
+        self.log.info("this is what was waited for: %s", event["message"])
+        return figures
 
 
 def listed(names: str | list[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""What waits in the triggerer. Triggers only read: Airflow may run one twice."""
+"""What waits in the triggerer. Triggers may run twice, so they change nothing but a watermark, which may grow twice."""

@@ -54,12 +54,13 @@ class ReplicationSlotLagTrigger(SamplingTrigger):
         if row is None:
             raise StreamBroken(
                 f"the replication slot {slot!r} does not exist on {self.conn_id!r}: its changes are gone. "
-                "Clear the load task of its wave, which copies it again"
+                "Its tables have to be loaded again: clear the task load of its wave, with AWS DMS start_task"
             )
         if row["wal_status"] == "lost":
             raise StreamBroken(
                 f"the replication slot {slot!r} on {self.conn_id!r} is lost: the server has removed WAL it needed "
-                "(max_slot_wal_keep_size). Raise that limit, then clear the load task of its wave: it is copied again"
+                "(max_slot_wal_keep_size). Raise that limit; its tables have to be loaded again: clear the task load "
+                "of its wave, with AWS DMS start_task"
             )
         if row["bytes"] is None:
             raise StreamBroken(f"{slot!r} on {self.conn_id!r} is no logical replication slot. Name a logical one")

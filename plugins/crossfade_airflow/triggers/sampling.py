@@ -7,13 +7,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
 import psycopg
+from airflow.sdk.exceptions import AirflowSensorTimeout
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from crossfade.connect import CONNECT_TIMEOUT, Endpoint
-from crossfade.errors import CrossfadeError, FatalError, Unreachable
+from crossfade.engines.dms.refusals import AwsUnreachable, Throttled
+from crossfade.errors import CrossfadeError, FatalError, TransientError, Unreachable
 from crossfade_airflow.connections import aendpoint
 
 #: Seconds before the first sample. Where a trigger fires before the scheduler has seen its worker end, the scheduler
@@ -21,16 +24,26 @@ from crossfade_airflow.connections import aendpoint
 #: Airflow 3.3.2 on a busy machine, three tries in a row).
 HAND_OVER = 5.0
 
+GRACE = timedelta(minutes=2)  #: a trigger keeps the time itself; Airflow's limit only covers a dead triggerer
+
 
 class StreamBroken(FatalError):
     """Waiting is pointless: what is waited for will not come by itself."""
 
 
+class StreamInterrupted(TransientError):
+    """What is waited for will not come by itself, but another try of the task may bring it."""
+
+
+#: No look was had, which says nothing of what is waited for.
+_NO_SAMPLE = (psycopg.OperationalError, Unreachable, Throttled, AwsUnreachable)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One look at the lag."""
+    """One look at what is waited for."""
 
-    good: bool  #: below the threshold
+    good: bool | None  #: as it shall be; None: nothing new was seen, the count of good ones stays
     text: str  #: for the log
     figures: dict[str, float]  #: for the XCom
 
@@ -38,16 +51,32 @@ class Sample:
 class Outcome(TypedDict):
     """What a sampling trigger fires. Everything in it is safe to show."""
 
-    status: Literal["caught up", "broken", "timeout"]
+    status: Literal["caught up", "broken", "interrupted", "timeout"]
     message: str
     figures: dict[str, float]
+
+
+def figures_of(outcome: Outcome) -> dict[str, float]:
+    """
+    The figures of what was waited for.
+
+    Raises `StreamBroken`, `StreamInterrupted`, and `AirflowSensorTimeout` when time was up.
+    """
+    if outcome["status"] == "broken":
+        raise StreamBroken(outcome["message"])
+    if outcome["status"] == "interrupted":
+        raise StreamInterrupted(outcome["message"])
+    if outcome["status"] == "timeout":
+        raise AirflowSensorTimeout(outcome["message"])
+    return outcome["figures"]
 
 
 class SamplingTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow is not type-checked
     """
     Sample every `poke_interval` seconds, from `HAND_OVER` seconds after the sensor's own first sample.
 
-    A sample that could not be taken counts as a bad one: a network that comes back is no reason to fail.
+    A sample that could not be taken counts as a bad one: a network that comes back, or an AWS that throttles, is no
+    reason to fail.
 
     :param samples: how many in a row must be good
     :param poke_interval: seconds between two samples
@@ -66,7 +95,12 @@ class SamplingTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow is not type
 
     @abc.abstractmethod
     async def sample(self) -> Sample:
-        """Take one sample. Raises `StreamBroken`, `Unreachable`."""
+        """
+        Take one sample.
+
+        Raises what ends the wait: `TransientError` where another try of the task may help, any other `CrossfadeError`
+        where it can not. `_NO_SAMPLE` ends nothing.
+        """
 
     @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
@@ -86,16 +120,19 @@ class SamplingTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow is not type
         """One sample, logged; the outcome once there is one."""
         try:
             seen = await self.sample()
-        except (psycopg.OperationalError, Unreachable) as error:
+        except _NO_SAMPLE as error:
             seen = Sample(good=False, text=f"no sample: {str(error).strip()}", figures={})
         except CrossfadeError as error:
-            return Outcome(status="broken", message=str(error), figures={})
-        self.in_a_row = self.in_a_row + 1 if seen.good else 0
-        self.log.info("%s · %d of %d good samples in a row", seen.text, self.in_a_row, self.samples)
+            passes = isinstance(error, TransientError)
+            return Outcome(status="interrupted" if passes else "broken", message=str(error), figures={})
+        if seen.good is not None:
+            self.in_a_row = self.in_a_row + 1 if seen.good else 0
+        count = f" · {self.in_a_row} of {self.samples} good samples in a row" if self.samples > 1 else ""
+        self.log.info("%s%s", seen.text, count)
         if self.in_a_row >= self.samples:
             return Outcome(status="caught up", message=seen.text, figures=seen.figures)
         if time.time() > self.deadline:
-            return Outcome(status="timeout", message=f"not caught up in time. Seen last: {seen.text}", figures={})
+            return Outcome(status="timeout", message=f"time is up. Seen last: {seen.text}", figures={})
         return None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

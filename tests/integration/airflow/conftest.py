@@ -69,7 +69,7 @@ def streaming(servers, monkeypatch):
     pair.source.execute(
         "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL"
     )
-    for _ in range(100):
+    for _ in range(1000):
         try:
             pair.source.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
             break

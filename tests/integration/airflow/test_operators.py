@@ -73,7 +73,7 @@ def test_clients_wait_from_pause_to_resume_on_every_instance(world):
     assert seconds == []
     PgBouncerResumeOperator(task_id="resume", **FLEET).execute({})
     for client in clients:
-        client.join(10)
+        client.join(60)
     assert len(seconds) == 2
     assert min(seconds) > 0.6
 

@@ -289,8 +289,9 @@ def test_an_extension_that_the_target_lacks_or_has_in_another_version(stage: Sta
 def test_the_least_privileges_are_asked_for_one_by_one_and_the_remedies_are_enough(
     stage: Stage, poor_as_nobody: Database, poor: Database
 ) -> None:
-    problems = run("roles.source_privileges", source=poor_as_nobody)
-    problems += run("roles.target_privileges", target=poor_as_nobody)
+    plan = stage.plan()
+    problems = run("roles.source_privileges", source=poor_as_nobody, plan=plan)
+    problems += run("roles.target_privileges", target=poor_as_nobody, plan=plan)
     remedies = {problem.remedy.split("  --")[0] for problem in problems}
     assert 'GRANT pg_read_all_data TO "nobody";' in remedies
     assert len(remedies) == 9
@@ -300,8 +301,8 @@ def test_the_least_privileges_are_asked_for_one_by_one_and_the_remedies_are_enou
             poor.conn.execute(remedy)
         poor.conn.execute("SET LOCAL ROLE nobody")
         seen = Database(poor.side, replace(poor.endpoint, user="nobody"), poor.conn)
-        assert run("roles.source_privileges", source=seen) == []
-        assert run("roles.target_privileges", target=seen) == []
+        assert run("roles.source_privileges", source=seen, plan=plan) == []
+        assert run("roles.target_privileges", target=seen, plan=plan) == []
 
 
 def test_the_role_of_the_subscription_must_replicate(stage: Stage) -> None:
@@ -326,6 +327,46 @@ def test_an_application_role_that_no_fence_keeps_off(stage: Stage, statement: st
 def test_an_application_role_that_is_none(stage: Stage, role: str, seen: str) -> None:
     plan = stage.plan(cutover={"approvers": ["operator"], "application_roles": [role]})
     assert seen in only(stage.problems("roles.applications", plan)).seen
+
+
+MASTERS = {
+    "a member of rds_superuser, as on RDS": (
+        ("CREATE ROLE rds_superuser", "GRANT rds_superuser TO shop_bi"),
+        ("DROP ROLE rds_superuser",),
+        "a member of rds_superuser",
+    ),
+    "the owner, who may create roles": (
+        ("ALTER DATABASE shop OWNER TO shop_bi", "ALTER ROLE shop_bi CREATEROLE"),
+        ("ALTER DATABASE shop OWNER TO shop_owner", "ALTER ROLE shop_bi NOCREATEROLE"),
+        "it owns the database and may create roles",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MASTERS)
+def test_an_application_that_is_the_master_user_can_be_separated_from_it(stage: Stage, kind: str) -> None:
+    statements, undo, seen = MASTERS[kind]
+    made = 'DROP OWNED BY "shop_bi_app"', 'DROP ROLE "shop_bi_app"'
+    with stage.on("source", *statements, undo=undo) as conn:
+        problem = only(stage.problems("roles.master_user"))
+        assert (problem.object, seen in problem.seen) == ("shop_bi", True)
+        conn.execute(problem.remedy)
+        try:
+            conn.execute("SET ROLE shop_bi_app")
+            conn.execute("UPDATE orders SET currency = currency")
+            conn.execute("SELECT nextval('invoice_number_seq')")
+            conn.execute("RESET ROLE")
+            separated = stage.plan(cutover={"approvers": ["operator"], "application_roles": ["shop_bi_app"]})
+            assert stage.problems("roles.master_user", separated) == []
+            assert stage.problems("roles.applications", separated) == []
+        finally:
+            for statement in ("RESET ROLE", *made):
+                conn.execute(statement)
+
+
+def test_an_owner_without_createrole_is_no_master_user(stage: Stage) -> None:
+    plan = stage.plan(cutover={"approvers": ["operator"], "application_roles": ["shop_owner"]})
+    assert stage.problems("roles.master_user", plan) == []
 
 
 # --- locale

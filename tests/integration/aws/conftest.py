@@ -26,7 +26,7 @@ TRUST = json.dumps(
 _numbers = count(1)
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 10) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
     """What a condition says once it is true; an error when that takes too long."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -88,7 +88,7 @@ class Dms:
         """The process id of a running task's worker."""
         return int(json.loads((self.aws.task_directory(task) / "status.json").read_text())["pid"])
 
-    def wait_for(self, condition: Callable[[], Any], *, seconds: float = 10) -> Any:
+    def wait_for(self, condition: Callable[[], Any], *, seconds: float = 120) -> Any:
         """See `wait_for`."""
         return wait_for(condition, seconds=seconds)
 

@@ -33,6 +33,8 @@ class FakeWorker:
         """Until there is a reason to end."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
         self.say("starting")
+        if self.read("faults.json").get("die_at_once"):
+            os.kill(os.getpid(), signal.SIGKILL)
         self.log("[TASK_MANAGER ]I: started")
         if self.spec["migration_type"] != "full-load":
             self.make_slot()

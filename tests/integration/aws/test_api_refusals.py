@@ -65,7 +65,11 @@ def rule(**changes: Any) -> dict[str, Any]:
 
 
 def settings_rule(**changes: Any) -> dict[str, Any]:
-    return rule(**{"rule-type": "table-settings", "rule-id": "2", "rule-name": "two", "rule-action": None, **changes})
+    default = {
+        "rule-type": "table-settings", "rule-id": "2", "rule-name": "two", "rule-action": None,
+        "object-locator": {"schema-name": "public", "table-name": "order_items"},
+    }  # fmt: skip
+    return rule(**{**default, **changes})
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,10 @@ def settings_rule(**changes: Any) -> dict[str, Any]:
             "boundary ['3']",
         ),
         ([rule(), settings_rule(**{"lob-settings": {"mode": "limited"}})], "bulk-max-size"),
+        (
+            [rule(), settings_rule(**{"object-locator": {"schema-name": "public", "table-name": "order%"}})],
+            "rule 2: Exact schema and table name required",
+        ),
     ],
 )
 def test_mappings_that_dms_refuses(dms: Any, rules: list[dict[str, Any]], named: str) -> None:

@@ -102,16 +102,37 @@ def test_deleting_a_task_drops_its_slot_but_not_one_that_was_named(dms: Any) -> 
         gone = dms.client.delete_replication_task(ReplicationTaskArn=arn)["ReplicationTask"]
         assert gone["Status"] == "deleting"
 
-    def is_gone(arn: str) -> bool:
-        try:
-            dms.described(arn)
-        except dms.client.exceptions.ResourceNotFoundFault:
-            return True
-        return False
-
-    dms.wait_for(lambda: all(map(is_gone, arns)))
+    dms.wait_for(lambda: all(is_gone(dms, arn) for arn in arns))
     assert own not in slots()
     assert "kept" in slots()
+
+
+def test_a_worker_that_dies_before_its_first_word_leaves_no_slot_that_nobody_knows(dms: Any) -> None:
+    arn = dms.running()
+    own = f"fake_{arn.rpartition(':')[2].lower()}"
+    dms.aws.kill_worker(arn)
+    dms.until(arn, "failed")
+    dms.aws.fault(arn, die_at_once=True)
+    dms.start(arn, "resume-processing")
+    dms.until(arn, "failed")
+    assert [table["TableName"] for table in statistics(dms, arn)] == ["orders"]
+    dms.client.delete_replication_task(ReplicationTaskArn=arn)
+    dms.wait_for(lambda: is_gone(dms, arn))
+    with dms.database.connect() as connection:
+        found = connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [own]).fetchone()
+    assert found is None
+
+
+def is_gone(dms: Any, arn: str) -> bool:
+    try:
+        dms.described(arn)
+    except dms.client.exceptions.ResourceNotFoundFault:
+        return True
+    return False
+
+
+def statistics(dms: Any, arn: str) -> list[dict[str, Any]]:
+    return list(dms.client.describe_table_statistics(ReplicationTaskArn=arn)["TableStatistics"])
 
 
 def test_table_statistics_are_filtered_and_paged(dms: Any) -> None:

@@ -68,7 +68,7 @@ def test_a_run_is_awaited_and_warnings_pass(aws: Stubber) -> None:
     tell(aws, "running", {"a": "running"})
     tell(aws, "warning", {"a": "passed", "b": "warning"})
     run = assessment.start(aws.client, **WANTED, folder="dms", exclude=["full-lob-not-nullable-at-target"])
-    ended = assessment.wait(aws.client, run, time.monotonic() + 5)
+    ended = assessment.wait(aws.client, run, time.monotonic() + 60)
     ended.require_passed()
     assert ended.line == "assessment run shop-1: warning, 2 of 3 done; warning: b"
 

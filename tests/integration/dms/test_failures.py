@@ -192,7 +192,7 @@ def test_a_task_that_goes_on_without_a_table_is_an_error_that_names_it() -> None
     error = failures.failure_of(state("running"), bad)
     assert isinstance(error, failures.TablesBroken)
     assert error.tables == ("public.Order Items",)
-    assert "public.Order Items: Table error" in str(error) and "reload these tables" in str(error)
+    assert "public.Order Items: Table error" in str(error) and "loads them again" in str(error)
 
 
 def test_a_lost_connection_with_a_broken_table_needs_a_person() -> None:

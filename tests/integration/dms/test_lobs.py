@@ -6,7 +6,17 @@ import psycopg
 import pytest
 
 from crossfade.connect import Endpoint, scalar
-from crossfade.engines.dms.lobs import LobLimit, LobsNotMeasured, limits, lob_tables, measure, outgrown
+from crossfade.engines.dms.lobs import (
+    LobLimit,
+    LobsNotMeasured,
+    LobsOutgrown,
+    kept_where_they_suffice,
+    limits,
+    lob_tables,
+    measure,
+    remeasured,
+    require_whole,
+)
 
 MILLION = 1_000_000
 
@@ -119,17 +129,41 @@ def test_the_largest_table_comes_first_and_keys_are_known(source: Endpoint) -> N
     assert {table.name: table.primary_key for table in found}["zoo"] is True
 
 
+def again(source: Endpoint, limits: list[LobLimit]) -> list[LobLimit]:
+    """The limits with what a second measurement found."""
+    return list(remeasured(limits, measure(source, [(one.schema, one.name) for one in limits], jobs=1)))
+
+
 def test_a_value_that_outgrew_its_limit_is_told(source: Endpoint) -> None:
     with source.session("test") as conn:
         conn.execute("CREATE TABLE growing (id int PRIMARY KEY, note text, more jsonb)")
         conn.execute("INSERT INTO growing VALUES (1, repeat('x', 20000), '{}')")
         limit = chosen(source, "growing", headroom=1.5)
-        assert outgrown(source, limit, jobs=1) == []
+        require_whole(again(source, limit))
         conn.execute("UPDATE growing SET note = repeat('x', 30000)")
-        assert outgrown(source, limit, jobs=1) == []
+        require_whole(again(source, limit))
         conn.execute("INSERT INTO growing VALUES (2, repeat('y', 31000), '{}')")
-    (told,) = outgrown(source, limit, jobs=1)
-    assert told.startswith("public.growing: note now holds 30.3 kB, DMS cuts it at 29.")
+    with pytest.raises(LobsOutgrown, match=r"^public\.growing: note now holds 30\.3 kB, DMS cuts it at 29\."):
+        require_whole(again(source, limit))
+
+
+def test_limits_stay_where_they_suffice(source: Endpoint) -> None:
+    with source.session("test") as conn:
+        conn.execute("CREATE TABLE steady (id int PRIMARY KEY, note text)")
+        conn.execute("CREATE TABLE swelling (id int PRIMARY KEY, note text)")
+        conn.execute("INSERT INTO steady VALUES (1, repeat('x', 20000))")
+        conn.execute("INSERT INTO swelling VALUES (1, repeat('x', 20000))")
+        before = [*chosen(source, "steady", headroom=1.5), *chosen(source, "swelling", headroom=1.5)]
+        conn.execute("UPDATE steady SET note = repeat('x', 25000)")
+        conn.execute("UPDATE swelling SET note = repeat('x', 50000)")
+    wanted = [*chosen(source, "steady", headroom=1.5), *chosen(source, "swelling", headroom=1.5)]
+    kept, changed = kept_where_they_suffice(before, wanted)
+    assert changed == (("public", "swelling"),)
+    assert [(one.name, one.limit_kb, one.largest_bytes) for one in kept] == [
+        ("steady", before[0].limit_kb, 25000),
+        ("swelling", wanted[1].limit_kb, 50000),
+    ]
+    assert wanted[1].limit_kb > before[1].limit_kb
 
 
 def test_a_table_that_cannot_be_read_is_named(source: Endpoint) -> None:
@@ -166,4 +200,4 @@ def test_a_table_that_is_gone_is_not_measured(source: Endpoint) -> None:
         conn.execute("DROP TABLE brief")
         with pytest.raises(psycopg.errors.UndefinedTable):
             conn.execute("SELECT FROM brief")
-    assert outgrown(source, limit) == []
+    assert again(source, limit) == limit

@@ -7,7 +7,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
+from typer.testing import CliRunner
 
+from crossfade.cli import app
 from crossfade.engines.dms import parameters
 from crossfade.engines.dms.refusals import NotFound
 from crossfade.errors import PreconditionError
@@ -125,3 +127,21 @@ def test_a_change_that_waits_for_its_reboot_is_said() -> None:
 def test_an_unknown_database_is_refused(rds: Any) -> None:
     with pytest.raises(NotFound, match=r"database nowhere was refused.*Check its ARN or name"):
         parameters.needed(rds, "nowhere", role="source")
+
+
+def test_the_command_shows_first_and_changes_on_request(rds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+    def told(*arguments: str) -> tuple[int, str]:
+        outcome = CliRunner().invoke(app, ["parameters", *arguments], env={"COLUMNS": "200"})
+        return outcome.exit_code, " ".join(outcome.output.split())
+
+    status, said = told("db")
+    assert status == 0
+    assert "rds.logical_replication: default -> 1 (after a reboot)" in said
+    assert "aws rds reboot-db-instance --db-instance-identifier db" in said
+    assert parameters.needed(rds, "db", role="source").changes
+    assert told("db", "--apply")[0] == 0
+    assert parameters.needed(rds, "db", role="source").changes == ()
+    status, said = told("nobody")
+    assert (status, "nobody" in said) == (1, True)

@@ -61,7 +61,7 @@ def ensured(dms: Any, **changes: Any) -> resources.Resources:
         "source": new("old"),
         "target": new("fresh"),
         "login": login,
-        "deadline": time.monotonic() + 5,
+        "deadline": time.monotonic() + 60,
     }
     return resources.ensure(dms, **{**wanted, **changes})
 
@@ -104,7 +104,7 @@ def test_everything_is_made_once_and_what_was_made_is_deleted(dms: Any) -> None:
     told = {one["EndpointType"]: one for one in dms.describe_endpoints()["Endpoints"]}
     assert told["source"]["PostgreSQLSettings"]["FailTasksOnLobTruncation"] is True
     assert told["source"]["PostgreSQLSettings"]["CaptureDdls"] is False
-    assert told["source"]["ExtraConnectionAttributes"] == "mapUnboundedNumericAsString=true"
+    assert {one["ExtraConnectionAttributes"] for one in told.values()} == {"mapUnboundedNumericAsString=true"}
     assert told["target"]["PostgreSQLSettings"]["AfterConnectScript"] == "SET session_replication_role='replica'"
     assert (told["target"]["ServerName"], told["target"]["SslMode"]) == ("fresh.example", "require")
     tested = {one["EndpointIdentifier"]: one["Status"] for one in dms.describe_connections()["Connections"]}
@@ -112,7 +112,7 @@ def test_everything_is_made_once_and_what_was_made_is_deleted(dms: Any) -> None:
 
     entries = [(one.kind, one.identifier) for one in first.made]
     for _ in range(2):
-        resources.delete_made(dms, [*entries, ("task", "shop")], plan="shop", deadline=time.monotonic() + 5)
+        resources.delete_made(dms, [*entries, ("task", "shop")], plan="shop", deadline=time.monotonic() + 60)
         assert counted(dms) == (0, 0)
 
 
@@ -186,7 +186,7 @@ def test_a_connection_test_under_way_is_awaited() -> None:
         for status in ("testing", "testing", "successful"):
             aws.add_response("describe_connections", {"Connections": [{**told, "Status": status}]})
         connections.prove_connection(
-            aws.client, instance_arn="i", endpoint_arn="e", name="e", deadline=time.monotonic() + 5
+            aws.client, instance_arn="i", endpoint_arn="e", name="e", deadline=time.monotonic() + 60
         )
         aws.assert_no_pending_responses()
 
@@ -243,7 +243,7 @@ def test_an_endpoint_is_sent_again_where_it_differs_or_its_test_failed(tested: s
         "ServerName": host,
         "Port": 5432,
         "Username": "dms",
-        "ExtraConnectionAttributes": endpoints.ATTRIBUTES["source"],
+        "ExtraConnectionAttributes": endpoints.ATTRIBUTES,
         "PostgreSQLSettings": {**endpoints.SETTINGS["source"], "DatabaseName": "shop", "ExecuteTimeout": 60},
     }
     with Stubber(boto3.client("dms", region_name="eu-west-1")) as aws:

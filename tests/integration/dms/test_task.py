@@ -100,7 +100,7 @@ def test_a_task_is_made_ready_and_found_again(dms: Any) -> None:
 
 def test_a_task_that_does_not_exist_is_none_and_starting_it_says_what_to_do(dms: Any) -> None:
     assert task.describe(dms, "shop") is None
-    with pytest.raises(task.TaskMissing, match=r"no replication task 'shop'.*Clear the task prepare"):
+    with pytest.raises(task.TaskMissing, match=r"no replication task 'shop'.*Clear the task load\.create_task"):
         task.start(dms, "shop")
 
 
@@ -115,16 +115,16 @@ def test_life_of_a_task(dms: Any) -> None:
     assert task.start(dms, "shop").status == "ready"
     assert task.existing(dms, "shop").status == "running"
     assert task.start(dms, "shop").status == "running"  # safe again
-    stopped = task.stop(dms, "shop", time.monotonic() + 5)
+    stopped = task.stop(dms, "shop", time.monotonic() + 60)
     assert stopped is not None and stopped.status == "stopped"
-    again = task.stop(dms, "shop", time.monotonic() + 5)
+    again = task.stop(dms, "shop", time.monotonic() + 60)
     assert again is not None and again.status == "stopped"
     task.resume(dms, "shop")
     assert task.existing(dms, "shop").status == "running"
-    task.delete(dms, "shop", time.monotonic() + 5)
+    task.delete(dms, "shop", time.monotonic() + 60)
     assert task.describe(dms, "shop") is None
-    task.delete(dms, "shop", time.monotonic() + 5)
-    assert task.stop(dms, "shop", time.monotonic() + 5) is None
+    task.delete(dms, "shop", time.monotonic() + 60)
+    assert task.stop(dms, "shop", time.monotonic() + 60) is None
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_stopping_waits_past_starting_and_asks_once(aws: Stubber) -> None:
     aws.add_response("stop_replication_task", {}, {"ReplicationTaskArn": ARN})
     for status in ("running", "stopping", "stopped"):
         aws.add_response("describe_replication_tasks", told(status))
-    stopped = task.stop(aws.client, "shop", time.monotonic() + 5)
+    stopped = task.stop(aws.client, "shop", time.monotonic() + 60)
     assert stopped is not None and stopped.status == "stopped"
 
 
@@ -213,7 +213,7 @@ def test_a_stop_that_comes_too_late_is_no_error(aws: Stubber) -> None:
     aws.add_response("describe_replication_tasks", told("running"))
     aws.add_client_error("stop_replication_task", "InvalidResourceStateFault", "not running")
     aws.add_response("describe_replication_tasks", told("failed"))
-    seen = task.stop(aws.client, "shop", time.monotonic() + 5)
+    seen = task.stop(aws.client, "shop", time.monotonic() + 60)
     assert seen is not None and seen.status == "failed"
 
 

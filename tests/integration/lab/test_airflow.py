@@ -55,12 +55,12 @@ def test_an_operator_runs_a_dag_through_its_gate_and_a_viewer_cannot(airflow: Ai
     operator.wait_for_dag("lab.gate")
     assert operator.import_errors() == {}
     run = operator.trigger("lab.gate")
-    operator.wait_for_task("lab.gate", run, "gate", states={"awaiting_input"}, seconds=60)
+    operator.wait_for_task("lab.gate", run, "gate", states={"awaiting_input"}, seconds=180)
     assert operator.gate("lab.gate", run, "gate")["subject"] == "Go on?"
     path = f"/dags/lab.gate/dagRuns/{run}/taskInstances/gate/-1/hitlDetails"
     assert viewer.raw("PATCH", path, json={"chosen_options": ["Approve"]}).status_code == 403
     operator.answer("lab.gate", run, "gate")
-    assert operator.wait_for_run("lab.gate", run, seconds=60) == "success"
+    assert operator.wait_for_run("lab.gate", run, seconds=180) == "success"
     assert operator.xcom("lab.gate", run, "before") == 41
     assert operator.xcom("lab.gate", run, "after", map_index=1) == 3
     assert "the task before" in operator.log("lab.gate", run, "before")
@@ -70,8 +70,8 @@ def test_an_operator_runs_a_dag_through_its_gate_and_a_viewer_cannot(airflow: Ai
 def test_cleared_tasks_run_again_and_states_can_be_set(airflow: AirflowStandalone) -> None:
     operator = airflow.client()
     run = operator.trigger("lab.gate")
-    operator.wait_for_task("lab.gate", run, "gate", states={"awaiting_input"}, seconds=60)
+    operator.wait_for_task("lab.gate", run, "gate", states={"awaiting_input"}, seconds=180)
     operator.set_state("lab.gate", run, "gate", "success")
-    operator.wait_for_run("lab.gate", run, seconds=60)
+    operator.wait_for_run("lab.gate", run, seconds=180)
     assert set(operator.clear("lab.gate", run, ["after"])) == {"after"}
-    assert operator.wait_for_run("lab.gate", run, seconds=60) == "success"
+    assert operator.wait_for_run("lab.gate", run, seconds=180) == "success"

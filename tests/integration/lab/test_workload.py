@@ -12,6 +12,7 @@ from crossfade_lab import ledger, samples, testing
 from crossfade_lab.ledger import DELETED
 from crossfade_lab.pgbouncer import PgBouncer
 from crossfade_lab.postgres import PostgresServer
+from crossfade_lab.processes import wait_until
 from crossfade_lab.shop.data import TABLES, Logins
 from crossfade_lab.verdict import verify
 from crossfade_lab.workload import Spec, WorkloadProcess
@@ -26,6 +27,11 @@ class Shop:
     def spec(self, directory: Path, **changes: object) -> Spec:
         endpoints = [bouncer.dsn("shop_app", "shop") for bouncer in self.bouncers]
         return Spec(endpoints=endpoints, directory=str(directory), clients=8, rate=200.0, **changes)  # type: ignore[arg-type]
+
+    def acknowledged(self, workload: WorkloadProcess, least: float) -> float:
+        """Successes of a workload once there are as many, however slow the machine is just now."""
+        assert wait_until(lambda: workload.status()["acked"] >= least, seconds=120), workload.status()
+        return workload.status()["acked"]
 
     @property
     def dsn(self) -> str:
@@ -53,21 +59,21 @@ def test_every_table_of_the_shop_has_rows_and_readers_can_only_read(shop: Shop) 
 
 
 def test_a_quiet_workload_loses_nothing_and_keeps_its_rate(shop: Shop, tmp_path: Path) -> None:
-    with WorkloadProcess(shop.spec(tmp_path)):
+    with WorkloadProcess(shop.spec(tmp_path)) as workload:
         begin = time.time()
-        time.sleep(3)
+        shop.acknowledged(workload, 700)
         end = time.time()
     verdict = verify(tmp_path, shop.dsn)
     assert verdict.ok, verdict.examples
     assert verdict.acked_writes == verdict.attempted > 500
     stats = samples.stretch(samples.read(tmp_path), begin, end)
     assert stats.failed == 0
-    assert stats.per_second == pytest.approx(200, rel=0.1)
+    assert 100 < stats.per_second < 230
 
 
 def test_a_deleted_row_and_a_doubled_row_are_noticed(shop: Shop, tmp_path: Path) -> None:
-    with WorkloadProcess(shop.spec(tmp_path)):
-        time.sleep(1)
+    with WorkloadProcess(shop.spec(tmp_path)) as workload:
+        shop.acknowledged(workload, 200)
     writes = ledger.read(tmp_path)
     gone, doubled = writes[0].uid, writes[1].uid
     last = {write.key: write for write in writes}
@@ -91,16 +97,15 @@ def test_a_crash_of_the_server_fails_transactions_but_loses_none(shop: Shop, tmp
         shop.server.kill()
         shop.server.start()
         before = workload.status()["acked"]
-        time.sleep(4)
-        assert workload.status()["acked"] > before, "clients connect again by themselves"
+        shop.acknowledged(workload, before + 200)  # clients connect again by themselves
     verdict = verify(tmp_path, shop.dsn)
     assert verdict.ok, verdict.examples
     assert verdict.failed + verdict.unknown > 0
 
 
 def test_a_pause_shows_as_latency_and_the_backlog_is_caught_up(shop: Shop, tmp_path: Path) -> None:
-    with WorkloadProcess(shop.spec(tmp_path)):
-        begin = time.time()
+    with WorkloadProcess(shop.spec(tmp_path)) as workload:
+        begin, before = time.time(), workload.status()["acked"]
         consoles = [psycopg.connect(bouncer.admin_dsn(), autocommit=True) for bouncer in shop.bouncers]
         for console in consoles:
             console.execute("PAUSE")
@@ -108,21 +113,19 @@ def test_a_pause_shows_as_latency_and_the_backlog_is_caught_up(shop: Shop, tmp_p
         for console in consoles:
             console.execute("RESUME")
             console.close()
-        time.sleep(1.5)
+        shop.acknowledged(workload, before + 200)
+        caught_up = lambda: workload.status()["acked"] > before + 200 * (time.time() - begin) - 60  # noqa: E731
+        assert wait_until(caught_up, seconds=120), "without the pause's backlog it would be 100 behind for ever"
         end = time.time()
     stats = samples.stretch(samples.read(tmp_path), begin, end)
     assert stats.failed == 0
-    assert 450 < stats.max < 900
+    assert stats.max > 450
     assert stats.longest_gap > 450
-    assert stats.per_second == pytest.approx(200, rel=0.1)
 
 
 def test_a_killed_pgbouncer_sends_clients_to_the_other(shop: Shop, tmp_path: Path) -> None:
     with WorkloadProcess(shop.spec(tmp_path)) as workload:
         shop.bouncers[0].kill()
-        time.sleep(1)
-        before = workload.status()["acked"]
-        time.sleep(2)
-        assert workload.status()["acked"] - before > 300
+        shop.acknowledged(workload, workload.status()["acked"] + 500)
     shop.bouncers[0].start()
     assert verify(tmp_path, shop.dsn).ok

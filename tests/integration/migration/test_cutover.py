@@ -56,8 +56,8 @@ def state(world: Any) -> dict[str, Any]:
 
 
 def can_write(world: Any) -> bool:
-    with psycopg.connect(world.through_router(), connect_timeout=5) as client:
-        client.execute("SET statement_timeout = '5s'")
+    with psycopg.connect(world.through_router(), connect_timeout=60) as client:
+        client.execute("SET statement_timeout = '60s'")
         client.execute("UPDATE orders SET updated_at = now() WHERE id = (SELECT min(id) FROM orders)")
     return True
 
@@ -67,7 +67,7 @@ def open_sides(world: Any) -> list[Side]:
     found = []
     for side in Side:
         try:
-            psycopg.connect(world.pair.dsn(side.value, "shop_app"), connect_timeout=5).close()
+            psycopg.connect(world.pair.dsn(side.value, "shop_app"), connect_timeout=60).close()
             found.append(side)
         except psycopg.OperationalError:
             pass

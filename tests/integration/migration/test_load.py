@@ -26,6 +26,7 @@ from crossfade.migration import Migration
 from crossfade.routers.base import Side
 from crossfade.validation import run as validation
 from crossfade_lab import testing
+from crossfade_lab.processes import wait_until
 from crossfade_lab.workload import Spec, WorkloadProcess
 
 
@@ -215,13 +216,15 @@ def test_being_asked_to_end_stops_every_job_at_once(make_world: Callable[..., An
 
     task = multiprocessing.get_context("fork").Process(target=load_slowly, args=(world.m,))
     task.start()
-    time.sleep(3)
     assert task.pid
+    with world.admin("target") as target:
+        copying = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
+        assert wait_until(lambda: target.execute(copying).fetchone()[0] > 0, seconds=120)
     began = time.monotonic()
     os.kill(task.pid, signal.SIGTERM)
-    task.join(20)
+    task.join(60)
     assert task.exitcode == 7
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
 
 
 def test_an_unreachable_source_and_a_wrong_password_are_named(world: Any) -> None:
@@ -307,5 +310,5 @@ def test_a_predecessor_that_still_runs_is_ended_first(world: Any) -> None:
         wait = threading.Thread(target=sleep)
         wait.start()
         phases.load_wave(world.m, 1)
-        wait.join(10)
+        wait.join(60)
         assert zombie.broken or zombie.closed

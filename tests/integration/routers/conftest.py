@@ -75,7 +75,7 @@ class Pooled:
     def client(self, number: int = 0, name: str | None = None) -> psycopg.Connection:
         """An application's connection, in autocommit."""
         dsn = self.bouncers[number].dsn(APP, name or self.names[0])
-        return psycopg.connect(dsn, autocommit=True, prepare_threshold=None, connect_timeout=5)
+        return psycopg.connect(dsn, autocommit=True, prepare_threshold=None, connect_timeout=60)
 
     def side_seen(self, number: int = 0, name: str | None = None) -> str:
         with self.client(number, name) as conn:

@@ -5,6 +5,7 @@ import pytest
 from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
+from crossfade.engines.dms.lobs import LobLimit
 from crossfade.errors import FatalError, PlanError, PreconditionError, TransientError
 from crossfade_airflow.operators import approve_cutover
 from crossfade_airflow.operators.abort import AbortOperator
@@ -12,6 +13,8 @@ from crossfade_airflow.operators.approve_cutover import ApprovedByNobody, Cutove
 from crossfade_airflow.operators.cutover import CutoverOperator
 from crossfade_airflow.operators.load_wave import LoadWaveOperator
 from crossfade_airflow.operators.prepare import _label
+from crossfade_airflow.operators.reload_tables import ReloadTablesOperator
+from crossfade_airflow.operators.size_lobs import as_text
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
 from crossfade_dags.stop_after import skip_when_stopped
 
@@ -97,10 +100,12 @@ def test_an_unknown_way_to_abort_is_refused_before_anything_is_touched(monkeypat
         ("validate", "rehearse", True),
         ("load", "catch_up.slot_lag", True),
         ("catch_up", "catch_up.slot_lag", False),
+        ("validate", "check_lobs", False),
+        ("check_lobs", "rehearse", True),
     ],
 )
 def test_stop_after_skips_what_comes_later(stop_after, task, skipped):
-    hook = skip_when_stopped(("load", "catch_up", "validate", "rehearse", "cutover"))
+    hook = skip_when_stopped((("load",), ("catch_up",), ("validate", "check_lobs"), ("rehearse",), ("cutover",)))
     context = {"params": {"stop_after": stop_after}, "task": SimpleNamespace(task_id=task)}
     if skipped:
         with pytest.raises(AirflowSkipException, match=stop_after):
@@ -124,3 +129,26 @@ def test_the_gate_asks_those_whom_the_pinned_plan_names(gate, monkeypatch):
     assert [user["id"] for user in asked["assigned_users"]] == ["alice", "bob"]
     assert asked["defaults"] == ["Reject"]
     assert gate.response_timeout == timedelta(days=7)
+
+
+def test_the_sizes_of_large_objects_are_shown_as_a_table_the_largest_first():
+    of_one = {"schema": "public", "columns": 1}
+    limits = [
+        LobLimit(name="notes", mode="limited", limit_kb=16, largest_column="text", largest_bytes=200, **of_one),
+        LobLimit(name="files", mode="inline", limit_kb=64, largest_column="data", largest_bytes=3 * 2**20, **of_one),
+        LobLimit(name="scans", mode="full", limit_kb=0, largest_column="page", largest_bytes=2 * 2**20, **of_one),
+    ]
+    assert as_text(limits).splitlines() == [
+        "table         largest value  column  mode     limit",
+        "public.files  3.0 MB         data    inline   none; above 64.0 kB one by one",
+        "public.scans  2.0 MB         page    full     none; all one by one",
+        "public.notes  200 B          text    limited  16.0 kB",
+    ]
+
+
+@pytest.mark.parametrize("given", [[], [["public"]], ["public.orders"], [["public", ""]], [["a", "b", "c"]]])
+def test_tables_to_reload_that_are_none_are_refused_before_anything_is_asked(given, monkeypatch):
+    operator = ReloadTablesOperator(task_id="t", tables=given, **OF_PLAN)
+    monkeypatch.setattr(operator, "migration", lambda: pytest.fail("asked"))
+    with pytest.raises(PreconditionError, match="Nothing was changed"):
+        operator.execute({})

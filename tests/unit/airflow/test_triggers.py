@@ -6,7 +6,15 @@ import time
 import psycopg
 import pytest
 
+from crossfade.engines.dms.failures import TaskInterrupted
+from crossfade.engines.dms.refusals import AwsUnreachable, Throttled
+from crossfade.errors import TransientError
 from crossfade_airflow.triggers import sampling
+from crossfade_airflow.triggers.dms_assessment_run import DmsAssessmentRunTrigger
+from crossfade_airflow.triggers.dms_cdc_latency import DmsCdcLatencyTrigger
+from crossfade_airflow.triggers.dms_full_load import DmsFullLoadTrigger
+from crossfade_airflow.triggers.dms_task_running import DmsTaskRunningTrigger
+from crossfade_airflow.triggers.dms_validation import DmsValidationTrigger
 from crossfade_airflow.triggers.replication_slot_lag import ReplicationSlotLagTrigger
 from crossfade_airflow.triggers.sampling import Sample, SamplingTrigger, StreamBroken
 from crossfade_airflow.triggers.subscription_caught_up import ERRORS_WITHOUT_PROGRESS, SubscriptionCaughtUpTrigger
@@ -21,6 +29,20 @@ CAUGHT_UP = SubscriptionCaughtUpTrigger(
     progress={"a": 4},
     **TIMES,
 )
+
+OF_TASK = {"aws_conn_id": "aws_shop", "replication_task_id": "crossfade-shop", **TIMES}
+CDC_LATENCY = DmsCdcLatencyTrigger(
+    max_seconds=5, since=1.0, source_conn_id="shop_source", stream="shop_1", counted=2.0, **OF_TASK
+)
+OF_DMS = [
+    CDC_LATENCY,
+    DmsTaskRunningTrigger(**OF_TASK),
+    DmsFullLoadTrigger(**OF_TASK),
+    DmsValidationTrigger(**OF_TASK),
+    DmsAssessmentRunTrigger(run_arn="arn:aws:dms:eu-west-1:1:assessment-run:X", **OF_TASK),
+]
+TRIGGERS = [SLOT_LAG, CAUGHT_UP, *OF_DMS]
+NAMES = [type(trigger).__name__ for trigger in TRIGGERS]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +75,7 @@ def fired(trigger):
     return asyncio.run(first())
 
 
-@pytest.mark.parametrize("trigger", [SLOT_LAG, CAUGHT_UP], ids=["slot lag", "caught up"])
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=NAMES)
 def test_a_trigger_survives_serialisation(trigger):
     path, arguments = trigger.serialize()
     module, _, name = path.rpartition(".")
@@ -61,11 +83,11 @@ def test_a_trigger_survives_serialisation(trigger):
     assert again.serialize() == (path, arguments)
 
 
-@pytest.mark.parametrize("trigger", [SLOT_LAG, CAUGHT_UP], ids=["slot lag", "caught up"])
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=NAMES)
 def test_a_trigger_carries_connection_ids_and_nothing_to_log_in_with(trigger):
     _, arguments = trigger.serialize()
     assert not {"password", "host", "dsn", "conninfo", "uri"} & arguments.keys()
-    assert "shop_source" in arguments.values()
+    assert {"shop_source", "aws_shop"} & set(map(str, arguments.values()))
 
 
 def test_good_samples_must_follow_one_another():
@@ -82,6 +104,26 @@ def test_good_samples_taken_before_deferring_count():
 def test_a_network_that_comes_back_is_no_failure():
     trigger = Scripted([True, psycopg.OperationalError("connection refused"), True, True, True])
     assert fired(trigger) == {"status": "caught up", "message": "0 left", "figures": {"bytes": 1}}
+
+
+@pytest.mark.parametrize("error", [Throttled("too many calls"), AwsUnreachable("no answer")])
+def test_an_aws_that_throttles_or_is_away_is_no_failure_but_begins_the_count_anew(error):
+    trigger = Scripted([True, True, error, True, True, True])
+    assert fired(trigger)["status"] == "caught up"
+    assert trigger.script == []
+
+
+def test_a_sample_without_anything_new_neither_counts_nor_begins_the_count_anew():
+    trigger = Scripted([True, None, True, None, None, True])
+    assert fired(trigger)["status"] == "caught up"
+    assert trigger.script == []
+
+
+def test_what_another_try_may_bring_ends_the_wait_for_a_retry():
+    outcome = fired(Scripted([TaskInterrupted("the connection was lost")]))
+    assert outcome["status"] == "interrupted"
+    with pytest.raises(TransientError, match="the connection was lost"):
+        sampling.figures_of(outcome)
 
 
 def test_what_can_not_come_by_itself_ends_the_wait_at_once():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from crossfade.assess.registry import CHECKS, Finding, Problem, Severity, check
+from crossfade.assess.registry import CHECKS, Finding, Problem, Severity, check, checks_for
 from crossfade.assess.report import NotRun, Report
 
 
@@ -53,6 +53,22 @@ def test_a_check_is_registered_once_and_says_what_it_needs(monkeypatch: pytest.M
 
     assert registry.CHECKS["family.one"].needs == ("source", "plan")
     assert registry.CHECKS["family.one"].describe == "What it looks for."
+    assert registry.CHECKS["family.one"].engines == {"logical", "dms"}
     with pytest.raises(ValueError, match=r"family\.one"):
         check("family.one", severity=Severity.NOTE)(one)
     assert "family.one" not in CHECKS
+
+
+def test_a_check_is_asked_only_of_plans_with_its_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossfade.assess.registry.CHECKS", {})
+
+    @check("family.both", severity=Severity.NOTE)
+    def both():  # type: ignore[no-untyped-def]
+        yield
+
+    @check("family.one", severity=Severity.NOTE, engines={"dms"})
+    def one():  # type: ignore[no-untyped-def]
+        yield
+
+    asked = {engine: [each.id for each in checks_for(engine)] for engine in ("logical", "dms")}
+    assert asked == {"logical": ["family.both"], "dms": ["family.both", "family.one"]}

@@ -43,6 +43,9 @@ def parsed(**changes: Any) -> Plan:
     return parse_plan(declared(**changes), name="shop")
 
 
+DMS = {"instance": {"class": "dms.r6i.large"}, "source": {"connection": "a"}, "target": {"connection": "b"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "problem", "fix"),
     [
@@ -70,7 +73,15 @@ def parsed(**changes: Any) -> Plan:
         ({"cutover__approvers": []}, "cutover.approvers", "at least 1 item", ""),
         ({"cutover__approvers": "alice"}, "cutover.approvers", "valid tuple, got 'alice'", ""),
         ({"tables__include": ["orders"]}, "tables.include", "write schema.table, for example public.orders", ""),
-        ({"engine": "magic"}, "engine", "should be 'logical', got 'magic'", ""),
+        ({"engine": "magic"}, "engine", "should be 'logical' or 'dms', got 'magic'", ""),
+        ({"engine": "dms", "dms": {**DMS, "instanc": "x"}}, "dms.instanc", "unknown key", "Did you mean 'instance'?"),
+        ({"engine": "dms", "dms": {**DMS, "source": "orders"}}, "dms.source", "should match pattern", ""),
+        (
+            {"engine": "dms", "dms": {**DMS, "target": {"conection": "c"}}},
+            "dms.target.conection",
+            "unknown key",
+            "Did you mean 'connection'?",
+        ),
         ({"routers": []}, "routers", "at least 1 item", ""),
         ({"routers__0__switch": {"fil": "x"}}, "routers.0.switch.fil", "unknown key", "Did you mean 'file'?"),
         (
@@ -214,3 +225,25 @@ def test_a_plan_pinned_as_json_is_read_again_as_the_same_plan() -> None:
     again = parse_plan(yaml.safe_load(plan.to_json()), name="shop")
     assert again == plan
     assert again.hash == plan.hash
+
+
+def test_defaults_of_pause_and_lag_are_those_of_the_engine() -> None:
+    logical = parse_plan(declared(), name="shop")
+    dms = parse_plan(declared(engine="dms", dms=DMS), name="shop")
+    assert (logical.cutover.max_pause.total_seconds(), dms.cutover.max_pause.total_seconds()) == (5, 15)
+    assert (logical.lag.max_seconds, dms.lag.max_seconds) == (1, 5)
+    own = parse_plan(declared(engine="dms", dms=DMS, cutover__max_pause="9s", lag={"samples": 2}), name="shop")
+    assert (own.cutover.max_pause.total_seconds(), own.lag.samples, own.lag.max_seconds) == (9, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"engine": "dms"}, "engine: dms needs the section dms"),
+        ({"dms": DMS}, "the section dms is only for engine: dms"),
+        ({"engine": "dms", "dms": DMS, "load__waves": 2}, "load.waves is for the engine logical"),
+    ],
+)
+def test_engine_and_its_section_must_agree(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(PlanError, match=rf"^shop\.yaml: {problem}"):
+        parse_plan(declared(**changes), name="shop", file="shop.yaml")

@@ -20,6 +20,7 @@ STEPS = (
 def evidence(**changes: Any) -> Evidence:
     journal = JournalFacts(rows_loaded=10, bytes_loaded=100, tables_validated=2, mismatches=0, steps=STEPS)
     seen: dict[str, Any] = {
+        "engine": "dms",
         "clients": 1,
         "baseline": (0.0, 10.0),
         "migration": (10.0, 90.0),
@@ -39,6 +40,7 @@ def evidence(**changes: Any) -> Evidence:
 def test_a_migration_as_promised_breaks_nothing_and_can_be_shown() -> None:
     result = figures(evidence())
     assert broken_promises(result) == []
+    assert result["engine"] == "dms"
     assert result["paused_ms"] == pytest.approx(74, abs=0.1)
     assert (result["max_stall_ms"], result["cutover_max_ms"], result["baseline_max_ms"]) == (90.0, 90.0, 2.0)
     Console(quiet=True).print(summary(result))

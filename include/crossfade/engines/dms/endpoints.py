@@ -10,7 +10,7 @@ from typing import Any, Literal
 from crossfade.connect import Endpoint
 from crossfade.engines.dms.connections import proved
 from crossfade.engines.dms.refusals import Client, asking, pages
-from crossfade.engines.dms.resource import Resource, require_ours
+from crossfade.engines.dms.resource import Kind, Resource, require_ours
 from crossfade.errors import PreconditionError
 from crossfade.plan_dms import NewEndpoint
 
@@ -25,6 +25,7 @@ _UNUSABLE = frozenset({"failed", "deleting", "modifying"})
 #: source" in the user guide of AWS DMS).
 FORBIDDEN_IN_PASSWORD = ":;+%"  # noqa: S105 (characters)
 
+_KINDS: Mapping[EndpointSide, Kind] = {"source": "source endpoint", "target": "target endpoint"}
 _REPLICA = "SET session_replication_role='replica'"
 #: PostgreSQLSettings of the endpoints that are made (user guide of AWS DMS: endpoint settings of PostgreSQL).
 SETTINGS: Mapping[EndpointSide, Mapping[str, Any]] = {
@@ -36,8 +37,8 @@ SETTINGS: Mapping[EndpointSide, Mapping[str, Any]] = {
     },
     "target": {"AfterConnectScript": _REPLICA, "MapBooleanAsBoolean": True},
 }
-#: What the API has no structure for: a numeric without precision travels as text, not as numeric(28,6).
-ATTRIBUTES: Mapping[EndpointSide, str] = {"source": "mapUnboundedNumericAsString=true", "target": ""}
+#: What the API has no structure for: a numeric without precision travels as text, not as numeric(28,6). On both sides.
+ATTRIBUTES = "mapUnboundedNumericAsString=true"
 
 
 class ForbiddenPassword(PreconditionError):
@@ -48,6 +49,15 @@ class ForbiddenPassword(PreconditionError):
             f"the password of the connection {connection!r} contains {' '.join(characters)}: AWS DMS cannot use a "
             f"password with any of {' '.join(FORBIDDEN_IN_PASSWORD)}. Give DMS's role another password, in the "
             "database and in the connection. Nothing was asked of AWS"
+        )
+
+
+class UnknownEndpoint(PreconditionError):
+    """The plan names an endpoint that is not there."""
+
+    def __init__(self, *, side: str, arn: str) -> None:
+        super().__init__(
+            f"AWS DMS has no endpoint {arn}, the plan's dms.{side}, in this account and region. Correct the ARN"
         )
 
 
@@ -74,6 +84,11 @@ def endpoint_by_id(dms: Client, identifier: str) -> Mapping[str, Any] | None:
     return _one(dms, "endpoint-id", identifier)
 
 
+def endpoint_by_arn(dms: Client, arn: str) -> Mapping[str, Any] | None:
+    """The endpoint of that ARN as AWS tells it, None where there is none."""
+    return _one(dms, "endpoint-arn", arn)
+
+
 def given_endpoint(dms: Client, side: EndpointSide, arn: str) -> Resource:
     """
     Check an endpoint that the plan names by ARN.
@@ -81,11 +96,9 @@ def given_endpoint(dms: Client, side: EndpointSide, arn: str) -> Resource:
     Raises `PreconditionError` where it is unknown, on the other side, not PostgreSQL, not usable, or lets triggers and
     foreign keys of the target fire. Settings that lose precision are in the result's notes.
     """
-    told = _one(dms, "endpoint-arn", arn)
+    told = endpoint_by_arn(dms, arn)
     if told is None:
-        raise PreconditionError(
-            f"AWS DMS has no endpoint {arn}, the plan's dms.{side}, in this account and region. Correct the ARN"
-        )
+        raise UnknownEndpoint(side=side, arn=arn)
     name = told["EndpointIdentifier"]
     if (kind := told["EndpointType"].lower()) != side:
         raise PreconditionError(
@@ -105,7 +118,7 @@ def given_endpoint(dms: Client, side: EndpointSide, arn: str) -> Resource:
             f"the target endpoint {name} lets triggers and foreign keys fire while rows are applied, which doubles "
             f'what triggers write. Set its PostgreSQLSettings.AfterConnectScript to "{_REPLICA}"'
         )
-    return Resource(kind=f"{side} endpoint", identifier=name, arn=arn, made=False, notes=_notes(side, name, has))
+    return Resource(kind=_KINDS[side], identifier=name, arn=arn, made=False, notes=_notes(side, name, has))
 
 
 def _replica(script: str) -> bool:
@@ -166,16 +179,14 @@ def made_endpoint(
                 Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
                 **wanted,
             )
-        return Resource(
-            kind=f"{side} endpoint", identifier=identifier, arn=answer["Endpoint"]["EndpointArn"], made=True
-        )
+        return Resource(kind=_KINDS[side], identifier=identifier, arn=answer["Endpoint"]["EndpointArn"], made=True)
     arn: str = told["EndpointArn"]
     require_ours(dms, arn, identifier, tags)
     if _differs(told, wanted) or not proved(dms, instance_arn=instance_arn, endpoint_arn=arn):
         log.info("modifying %s endpoint %s for %s", side, identifier, login.address)
         with asking("dms:ModifyEndpoint", f"endpoint {identifier}"):
             dms.modify_endpoint(EndpointArn=arn, **wanted)
-    return Resource(kind=f"{side} endpoint", identifier=identifier, arn=arn, made=True)
+    return Resource(kind=_KINDS[side], identifier=identifier, arn=arn, made=True)
 
 
 def _wanted(side: EndpointSide, new: NewEndpoint, login: Endpoint) -> dict[str, Any]:
@@ -185,9 +196,8 @@ def _wanted(side: EndpointSide, new: NewEndpoint, login: Endpoint) -> dict[str, 
         "DatabaseName": login.dbname,
         "SslMode": new.tls,
         "PostgreSQLSettings": settings,
+        "ExtraConnectionAttributes": ATTRIBUTES,
     }
-    if ATTRIBUTES[side]:
-        wanted["ExtraConnectionAttributes"] = ATTRIBUTES[side]
     if new.certificate:
         wanted["CertificateArn"] = new.certificate
     if new.secret:

@@ -23,6 +23,12 @@ class Cause:
     passes: bool = False  #: whether trying again may help by itself
 
 
+SLOT_GONE = Cause(
+    pattern=r"slot .{0,80}(does not exist|invalidated|lost)|can no longer get changes|wal segment .{0,60}removed",
+    what="the replication slot is gone, and with it changes that were not applied yet",
+    next="The target cannot become complete from here: clear load.start_task and all that follows, which loads "
+    "everything again (reload-target). Look at what dropped the slot: max_slot_wal_keep_size, a failover, a person",
+)
 #: The first that matches is the one shown: the more particular come first.
 CAUSES = (
     Cause(
@@ -50,12 +56,7 @@ CAUSES = (
         what="a database does not let DMS's role in",
         next="Correct user, password or pg_hba.conf (on RDS also rds.force_ssl: the endpoint needs tls), " + _CLEAR,
     ),
-    Cause(
-        pattern=r"slot .{0,80}(does not exist|invalidated|lost)|can no longer get changes|wal segment .{0,60}removed",
-        what="the replication slot is gone, and with it changes that were not applied yet",
-        next="The target cannot become complete from here: load everything again (reload-target). Look at what dropped "
-        "the slot: max_slot_wal_keep_size, a failover, a person",
-    ),
+    SLOT_GONE,
     Cause(
         pattern=r"replication slots? (is|are) in use|max_replication_slots|max_wal_senders",
         what="the source has no free replication slot or WAL sender",
@@ -80,7 +81,7 @@ CAUSES = (
     Cause(
         pattern=r"null value in column|not-null constraint",
         what="a column is NOT NULL on the target, and DMS writes its large objects only after the row",
-        next=f"Drop NOT NULL for the time of the load (clear the task prepare), {_CLEAR}",
+        next="Drop NOT NULL for the time of the load: clear the task drop_not_null and all that follows",
     ),
     Cause(
         pattern=r"foreign key constraint",
@@ -91,7 +92,7 @@ CAUSES = (
     Cause(
         pattern=r"lob.{0,40}truncat|truncat.{0,40}lob",
         what="a large object is larger than its limit, and was not cut silently",
-        next="Clear the task prepare, which measures them again, and reload the table",
+        next="Clear the task size_lobs and all that follows: the limit grows, and the table is loaded again",
     ),
     Cause(
         pattern=r"connection (refused|reset|timed out|to server|was lost|lost)|terminating connection|"
@@ -145,7 +146,7 @@ class TablesBroken(PreconditionError):
         super().__init__(
             f"replication task {identifier} goes on without {len(tables)} of its tables, which are no copies any more: "
             f"{seen}. The reason of each is in the table awsdms_apply_exceptions on the target and in the task's log "
-            "in CloudWatch. Put it right, then reload these tables and clear this task"
+            "in CloudWatch. Put it right, then clear load.start_task and all that follows, which loads them again"
         )
 
 

@@ -48,6 +48,21 @@ def instance_memory(instance_class: str) -> int | None:
     return cpus * _PER_CPU[family] * _GIB
 
 
+def commit_rate(
+    limits: Sequence[LobLimit],
+    *,
+    jobs: int,
+    most: int,
+    ranges: Sequence[TableRanges] = (),
+    instance_class: str | None = None,
+) -> int:
+    """Rows a batch with which the LOBs fit into the instance: `most` where they do, or its class is not known."""
+    needed = lob_memory(limits, jobs=jobs, commit_rate=most, ranges=ranges, instance_class=instance_class)
+    if needed.fits or needed.instance_bytes is None:
+        return most
+    return max(int(most * needed.instance_bytes * _SHARE_FOR_LOBS / needed.bytes), 1)
+
+
 def lob_memory(
     limits: Sequence[LobLimit],
     *,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import psycopg
@@ -240,20 +240,59 @@ def limits(
     return chosen
 
 
-def outgrown(source: Endpoint, chosen: Sequence[LobLimit], *, jobs: int = 4) -> list[str]:
-    """
-    Measure again; a sentence for every limited table that holds a value DMS would have cut. Empty: none does.
+class LobsOutgrown(PreconditionError):
+    """LOBs are larger than DMS carries whole."""
 
-    Raises `LobsNotMeasured` or `Unreachable`.
+    def __init__(self, found: Sequence[str]) -> None:
+        super().__init__(
+            f"{'; '.join(found)}. Clear size_lobs and all that follows: the limit grows, and these tables are loaded "
+            "again"
+        )
+
+
+def kept_where_they_suffice(
+    before: Sequence[LobLimit], wanted: Sequence[LobLimit]
+) -> tuple[tuple[LobLimit, ...], tuple[tuple[str, str], ...]]:
     """
-    limited = {(limit.schema, limit.name): limit for limit in chosen if limit.mode == "limited"}
+    The limits that were chosen before where no value has outgrown them, else the new ones; and where these differ.
+
+    A table that was not measured before is not among those that differ: nothing of it was cut.
+    """
+    known = {(one.schema, one.name): one for one in before}
+    chosen, changed = [], []
+    for one in wanted:
+        old = known.get((one.schema, one.name))
+        if old is not None and not _outgrown(replace(old, largest_bytes=one.largest_bytes)):
+            chosen.append(replace(one, mode=old.mode, limit_kb=old.limit_kb))
+            continue
+        chosen.append(one)
+        if old is not None:
+            changed.append((one.schema, one.name))
+    return tuple(chosen), tuple(changed)
+
+
+def remeasured(limits: Sequence[LobLimit], again: Sequence[MeasuredTable]) -> tuple[LobLimit, ...]:
+    """The limits with the largest values as they are now."""
+    now = {(one.table.schema, one.table.name): one.largest for one in again}
     found = []
-    for one in measure(source, list(limited), jobs=jobs, purpose="lobs/again"):
-        limit = limited[one.table.schema, one.table.name]
-        for column, largest in one.largest.items():
-            if largest * GROWTH_IN_DMS > limit.limit_kb * 1024:
-                found.append(
-                    f"{limit.full_name}: {column} now holds {format_size(largest)}, DMS cuts it at "
-                    f"{format_size(limit.limit_kb * 1024 / GROWTH_IN_DMS)}. Measure the LOBs again and reload the table"
-                )
-    return found
+    for limit in limits:
+        largest = now.get((limit.schema, limit.name), {})
+        column = max(largest, key=lambda name: largest[name], default=limit.largest_column)
+        found.append(replace(limit, largest_column=column, largest_bytes=largest.get(column, limit.largest_bytes)))
+    return tuple(found)
+
+
+def _outgrown(limit: LobLimit) -> bool:
+    return limit.mode == "limited" and limit.largest_bytes * GROWTH_IN_DMS > limit.limit_kb * 1024
+
+
+def require_whole(limits: Sequence[LobLimit]) -> None:
+    """Raise `LobsOutgrown` where a limited table holds a value, as last measured, that DMS cuts."""
+    found = [
+        f"{limit.full_name}: {limit.largest_column} now holds {format_size(limit.largest_bytes)}, DMS cuts it at "
+        f"{format_size(limit.limit_kb * 1024 / GROWTH_IN_DMS)}"
+        for limit in limits
+        if _outgrown(limit)
+    ]
+    if found:
+        raise LobsOutgrown(found)

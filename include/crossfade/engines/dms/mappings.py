@@ -6,8 +6,8 @@ By the chapter "Using table mapping to specify task settings" of the AWS DMS use
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -187,6 +187,20 @@ def table_mappings(
         return Mappings(rules=tuple(rules))
     except ValidationError as error:
         raise MappingsRefused(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
+
+
+def ranges_in(mappings: Mapping[str, Any]) -> list[TableRanges]:
+    """The ranges that a task's mappings, as AWS tells them, load tables in."""
+    return [
+        TableRanges(
+            schema=rule["object-locator"]["schema-name"],
+            name=rule["object-locator"]["table-name"],
+            column=load["columns"][0],
+            boundaries=tuple(boundary[0] for boundary in load["boundaries"]),
+        )
+        for rule in mappings.get("rules", ())
+        if rule["rule-type"] == "table-settings" and (load := rule.get("parallel-load"))
+    ]
 
 
 def _selection(number: str, schema: str, name: str) -> Selection:

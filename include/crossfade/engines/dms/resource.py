@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from crossfade.engines.dms.refusals import Client, asking
 from crossfade.errors import PreconditionError
@@ -12,11 +13,14 @@ from crossfade.errors import PreconditionError
 PLAN_TAG = "crossfade:plan"  #: on everything that is made, with the plan's name
 
 
+Kind = Literal["instance", "source endpoint", "target endpoint", "task", "slot"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
     """A replication instance or an endpoint."""
 
-    kind: str  #: instance, source endpoint, target endpoint: as in the journal
+    kind: Kind  #: as in the journal
     identifier: str
     arn: str
     made: bool  #: by Crossfade, which then also deletes it

@@ -63,19 +63,14 @@ def ensure(
     """
     Check or make instance and endpoints, and test both connections; safe to call again.
 
-    Everything that can be refused without making anything is refused first.
+    Everything that can be refused without making anything is refused first: see `require_usable`.
     :param login: the connection of a connection id, as DMS reaches it
     :param deadline: `time.monotonic()`
     :param made: called with each resource as soon as it is there, to enter it in the journal
     Raises `PreconditionError` with what is wrong, `DeadlineExceeded`, and as `refusals.asking`.
     """
-    if isinstance(source, str) and source == target:
-        raise PreconditionError(f"dms.source and dms.target of the plan are the same endpoint, {source}. Correct them")
     wanted: dict[EndpointSide, str | NewEndpoint] = {"source": source, "target": target}
-    given = {side: given_endpoint(dms, side, one) for side, one in wanted.items() if isinstance(one, str)}
-    for one in wanted.values():
-        if isinstance(one, NewEndpoint) and one.secret is None:
-            require_usable_password(login(one.connection))
+    given = require_usable(dms, instance=instance, source=source, target=target, login=login)
     runs_on = ensure_instance(dms, instance, plan=plan, deadline=deadline, made=made)
     ends: dict[EndpointSide, Resource] = {}
     for side, one in wanted.items():
@@ -98,6 +93,41 @@ def ensure(
     return Resources(instance=runs_on, source=ends["source"], target=ends["target"])
 
 
+def require_usable(
+    dms: Client,
+    *,
+    instance: str | NewInstance,
+    source: str | NewEndpoint,
+    target: str | NewEndpoint,
+    login: Callable[[str], Endpoint],
+) -> dict[EndpointSide, Resource]:
+    """
+    Refuse all that can be refused without making anything; the endpoints that are named by ARN, by side.
+
+    Raises `PreconditionError` with what is wrong, and as `refusals.asking`.
+    """
+    if isinstance(source, str) and source == target:
+        raise PreconditionError(f"dms.source and dms.target of the plan are the same endpoint, {source}. Correct them")
+    wanted: dict[EndpointSide, str | NewEndpoint] = {"source": source, "target": target}
+    given = {side: given_endpoint(dms, side, one) for side, one in wanted.items() if isinstance(one, str)}
+    for one in wanted.values():
+        if isinstance(one, NewEndpoint) and one.secret is None:
+            require_usable_password(login(one.connection))
+    if isinstance(instance, str):
+        _given_instance(dms, instance)
+    return given
+
+
+def _given_instance(dms: Client, arn: str) -> Mapping[str, Any]:
+    told = _instance(dms, "replication-instance-arn", arn)
+    if told is None:
+        raise PreconditionError(
+            f"AWS DMS has no replication instance {arn}, the plan's dms.instance, in this account and region. "
+            "Correct the ARN"
+        )
+    return told
+
+
 def ensure_instance(
     dms: Client,
     given: str | NewInstance,
@@ -112,13 +142,7 @@ def ensure_instance(
     Raises `PreconditionError` where it is unknown or unusable, `DeadlineExceeded`.
     """
     if isinstance(given, str):
-        told = _instance(dms, "replication-instance-arn", given)
-        if told is None:
-            raise PreconditionError(
-                f"AWS DMS has no replication instance {given}, the plan's dms.instance, in this account and region. "
-                "Correct the ARN"
-            )
-        one = _resource(told, made=False)
+        one = _resource(_given_instance(dms, given), made=False)
     else:
         one = _made_instance(dms, given, plan)
     made(one)
@@ -191,6 +215,20 @@ def _instance(dms: Client, by: str, value: str) -> Mapping[str, Any] | None:
         Filters=[{"Name": by, "Values": [value]}],
     )
     return found[0] if found else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """A replication instance as AWS tells it."""
+
+    identifier: str
+    instance_class: str
+
+
+def instance_of(dms: Client, arn: str) -> Instance:
+    """The replication instance of that ARN. Raises `PreconditionError` where there is none."""
+    told = _given_instance(dms, arn)
+    return Instance(identifier=told["ReplicationInstanceIdentifier"], instance_class=told["ReplicationInstanceClass"])
 
 
 def delete_made(dms: Client, made: Iterable[tuple[str, str]], *, plan: str, deadline: float) -> None:

@@ -23,6 +23,8 @@ from crossfade.engines.dms.sections import (
 )
 from crossfade.errors import PreconditionError
 
+MOST_COMMIT_RATE = 10_000  #: rows a batch where memory does not matter: DMS's own default
+
 
 class SettingRefused(PreconditionError):
     """A task setting that DMS would not take, or that is misspelt."""
@@ -59,7 +61,13 @@ class TaskSettings(SettingsModel):
 
 
 def task_settings(
-    *, control_schema: str, jobs: int, validation: bool, inline_limit_kb: int = 64, overrides: Mapping[str, Any]
+    *,
+    control_schema: str,
+    jobs: int,
+    validation: bool,
+    inline_limit_kb: int = 64,
+    commit_rate: int = MOST_COMMIT_RATE,
+    overrides: Mapping[str, Any],
 ) -> TaskSettings:
     """
     Crossfade's settings with a plan's own merged into them, section by section.
@@ -68,12 +76,13 @@ def task_settings(
     :param jobs: tables, or ranges of tables, loaded at the same time; 1 to 49
     :param validation: whether DMS validates, too
     :param inline_limit_kb: LOBs up to this size load in bulk in tables whose mapping does not limit them; 0: none
+    :param commit_rate: rows a batch of the load, see `lob_memory.commit_rate`
     :param overrides: sections under DMS's names
     :raises SettingRefused: naming the key, what was seen and what DMS takes
     """
     ours: dict[str, Any] = {
         "TargetMetadata": {"InlineLobMaxSize": inline_limit_kb},
-        "FullLoadSettings": {"MaxFullLoadSubTasks": jobs},
+        "FullLoadSettings": {"MaxFullLoadSubTasks": jobs, "CommitRate": commit_rate},
         "ControlTablesSettings": {"ControlSchema": control_schema},
         "ValidationSettings": {"EnableValidation": validation},
     }

@@ -13,8 +13,10 @@ from crossfade.engines.dms.waiting import until
 from crossfade.errors import PreconditionError
 
 __all__ = [
+    "ACTIVE",
     "TaskMissing",
     "TaskState",
+    "ask_to_stop",
     "create_or_update",
     "delete",
     "describe",
@@ -47,12 +49,14 @@ def create_or_update(
     kind: Kind,
     tags: Mapping[str, str],
     deadline: float | None = None,
+    stopped_by: float | None = None,
 ) -> TaskState:
     """
     Make the task, or make the one that is there the same; safe to call again. Returns it settled.
 
     :param mappings: table mappings, as JSON
     :param settings: task settings, as JSON; what they leave out keeps DMS's value
+    :param stopped_by: `time.monotonic()`: a task that runs otherwise is stopped; None: that is refused
     Raises `PreconditionError` where a task of that name has other endpoints, or differs and runs.
     """
     if describe(dms, identifier) is None:
@@ -75,7 +79,9 @@ def create_or_update(
     if not changes:
         log.info("replication task %s is there as wanted: %s", identifier, task.status)
         return task
-    if task.status in ACTIVE:
+    if task.status in ACTIVE and stopped_by is not None:
+        stop(dms, identifier, stopped_by)
+    elif task.status in ACTIVE:
         raise PreconditionError(
             f"replication task {identifier} is {task.status} with other {' and '.join(sorted(changes))} than the "
             "plan's. A running task cannot be changed: stop it in AWS DMS and clear this task, or undo the change in "
@@ -158,7 +164,8 @@ def resume(dms: Client, identifier: str, deadline: float | None = None) -> TaskS
         return task
     if not task.has_run:
         raise PreconditionError(
-            f"replication task {identifier} was never started, so there is nothing to resume. Clear the task load"
+            f"replication task {identifier} was never started, so there is nothing to resume. Clear the task "
+            "load.start_task"
         )
     _start(dms, task, "resume-processing")
     return task
@@ -196,7 +203,7 @@ def stop(dms: Client, identifier: str, deadline: float) -> TaskState | None:
         nonlocal asked
         task = describe(dms, identifier)
         if task is not None and task.status == "running" and not asked:
-            asked = _ask_to_stop(dms, task)
+            asked = ask_to_stop(dms, task)
         return task
 
     return until(
@@ -208,8 +215,8 @@ def stop(dms: Client, identifier: str, deadline: float) -> TaskState | None:
     )
 
 
-def _ask_to_stop(dms: Client, task: TaskState) -> bool:
-    """Whether it was accepted: the task may have ended since it was seen running."""
+def ask_to_stop(dms: Client, task: TaskState) -> bool:
+    """Ask a running task to stop, and do not wait; false where it has ended since it was seen running."""
     log.info("stopping replication task %s", task.identifier)
     try:
         with asking("dms:StopReplicationTask", f"replication task {task.identifier}"):

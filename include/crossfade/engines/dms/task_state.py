@@ -65,8 +65,9 @@ class TaskMissing(PreconditionError):
 
     def __init__(self, identifier: str) -> None:
         super().__init__(
-            f"AWS DMS has no replication task {identifier!r} in this account and region. Clear the task prepare, which "
-            "creates it; if it was deleted by hand, its slot and its progress are gone and the load begins anew"
+            f"AWS DMS has no replication task {identifier!r} in this account and region. Clear the task "
+            "load.create_task, which creates it; if it was deleted by hand, its slot and its progress are gone and the "
+            "load begins anew"
         )
 
 

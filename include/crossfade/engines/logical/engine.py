@@ -15,7 +15,8 @@ from crossfade.catalog import Table
 from crossfade.connect import Connection, end_sessions, scalar
 from crossfade.engines.base import Drained, Lag, Progress, TableProgress
 from crossfade.engines.logical.load import Loaded, TableChanged, WaveCopy, tables_held
-from crossfade.engines.logical.stream import Stream, wait_until
+from crossfade.engines.logical.stream import Stream
+from crossfade.engines.watermarks import Watermarks, flush, wait_until
 from crossfade.errors import DeadlineExceeded, FatalError
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.queries import named_queries
@@ -55,13 +56,17 @@ class LogicalEngine:
         self.journal = Journal(target)
         self.waves = self.journal.waves(record.id)
         self.streams = m.streams(self.waves)
+        self.marks = Watermarks(source, target, [stream.watermark for stream in self.streams])
+
+    def exempt(self, side: Side) -> set[str]:
+        """The role of the subscriptions, as the source sees it."""
+        return {self.m.source_from_target.user} if side is Side.SOURCE else set()
+
+    def carriers(self) -> set[str]:
+        """None: subscriptions apply as the migration's own role."""
+        return set()
 
     # --- loading --------------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Load every wave that does not stream yet."""
-        for wave in self.waves:
-            self.load(wave)
 
     def load(self, wave: int) -> Loaded:
         """Copy a wave and start its stream; nothing to do where it streams. Whatever an earlier try left is removed."""
@@ -164,15 +169,11 @@ class LogicalEngine:
         try:
             return Lag(bytes=size, seconds=self.round_trip(time.monotonic() + patience), method="watermark")
         except DeadlineExceeded:
-            now = scalar(self.source, "SELECT clock_timestamp()")
-            ages = [(now - row["written_at"]).total_seconds() for row in self._seen()]
-            return Lag(bytes=size, seconds=max(ages, default=None), method="watermark")
+            return Lag(bytes=size, seconds=self.marks.age(), method="watermark")
 
     def round_trip(self, deadline: float) -> float:
         """Seconds that a watermark takes through the slowest stream. Raises `DeadlineExceeded`."""
-        start = time.monotonic()
-        self._await_watermarks(self._write_watermarks(), deadline)
-        return time.monotonic() - start
+        return self.marks.round_trip(deadline)
 
     def wait_caught_up(self, deadline: float) -> None:
         """
@@ -187,22 +188,6 @@ class LogicalEngine:
             return all(slot["passed"] for slot in self._slots(lsn))
 
         wait_until(passed, deadline, f"confirming {lsn}", "a slot is behind it")
-
-    def _write_watermarks(self) -> dict[str, int]:
-        streams = [stream.watermark for stream in self.streams]
-        rows = self.source.execute(_QUERIES["write_watermarks"], {"streams": streams}).fetchall()
-        return {row["stream"]: row["token"] for row in rows}
-
-    def _seen(self) -> list[dict[str, Any]]:
-        streams = [stream.watermark for stream in self.streams]
-        return self.target.execute(_QUERIES["seen_watermarks"], {"streams": streams}).fetchall()
-
-    def _await_watermarks(self, tokens: dict[str, int], deadline: float) -> None:
-        def arrived() -> bool:
-            seen = {str(row["stream"]): row["token"] for row in self._seen()}
-            return all(seen.get(stream) == token for stream, token in tokens.items())
-
-        wait_until(arrived, deadline, "the watermark's way to the target", f"not all of {sorted(tokens)} have arrived")
 
     def _slots(self, lsn: str | None = None) -> list[dict[str, Any]]:
         names = [stream.name for stream in self.streams]
@@ -229,17 +214,11 @@ class LogicalEngine:
         """
         start = time.monotonic()
         lsn = str(scalar(self.source, "SELECT pg_current_wal_insert_lsn()"))
-        self._await_watermarks(self._write_watermarks(), deadline)
-        self._flush_target()
-        self._write_watermarks()  # what arrives makes the worker report its flush position, else up to 200 ms late
+        self.marks.round_trip(deadline)
+        flush(self.target)
+        self.marks.write()  # what arrives makes the worker report its flush position, else up to 200 ms late
         self._await_flush(lsn, deadline)
         return Drained(lsn=lsn, seconds=time.monotonic() - start)
-
-    def _flush_target(self) -> None:
-        """Subscriptions apply with synchronous_commit=off: one synchronous commit takes all before it to the disk."""
-        with self.target.transaction():
-            self.target.execute("SET LOCAL synchronous_commit = on")
-            self.target.execute("SELECT pg_current_xact_id()")
 
     def stop(self, deadline: float) -> None:
         """Disable every subscription; returns when nothing can be applied any more. Raises `DeadlineExceeded`."""
@@ -250,6 +229,15 @@ class LogicalEngine:
         """Go on applying, where it was stopped and no reverse traffic has been."""
         for stream in self.streams:
             stream.enable(self.target)
+
+    def retire(self) -> None:
+        """Nothing: the subscriptions are disabled since the pause."""
+
+    def finish(self) -> None:
+        """Nothing: `stop` was the end, and nothing was taken off the target's definitions."""
+
+    def release(self) -> None:
+        """Nothing: rows run from server to server."""
 
     def drop(self) -> None:
         """Remove subscriptions, slots, publications, watermarks and leftover origins; safe to call again."""

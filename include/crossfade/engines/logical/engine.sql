@@ -1,11 +1,3 @@
--- write_watermarks: a new token for each stream, and the token
-INSERT INTO crossfade.watermark (stream, token) SELECT stream, 1 FROM unnest(%(streams)s::text[]) AS stream
-ON CONFLICT (stream) DO UPDATE SET token = watermark.token + 1, written_at = clock_timestamp()
-RETURNING stream, token
-
--- seen_watermarks: the token of each stream that has arrived, and when it was written
-SELECT stream, token, written_at FROM crossfade.watermark WHERE stream = ANY(%(streams)s)
-
 -- slots: each slot's confirmed position, whether it has passed a given one, and how many bytes of WAL it is behind
 SELECT slot_name, active_pid, wal_status,
        confirmed_flush_lsn >= COALESCE(%(lsn)s::pg_lsn, confirmed_flush_lsn) AS passed,

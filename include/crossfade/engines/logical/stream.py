@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
@@ -19,7 +19,8 @@ from psycopg.rows import dict_row
 from crossfade import catalog, control
 from crossfade.capabilities import capabilities
 from crossfade.connect import Connection, Endpoint
-from crossfade.errors import DeadlineExceeded, FatalError, TransientError
+from crossfade.engines.watermarks import wait_until
+from crossfade.errors import FatalError, TransientError
 from crossfade.queries import named_queries
 
 log = logging.getLogger(__name__)
@@ -201,12 +202,3 @@ def _first_row(conn: Connection, command: sql.Composed) -> dict[str, Any]:
     if row is None:
         raise TransientError("the server answered CREATE_REPLICATION_SLOT without a row; run this task again")
     return row
-
-
-def wait_until(true: Callable[[], bool], deadline: float, what: str, seen: str) -> None:
-    """Ask again every 2 ms until it is true. :param deadline: of `time.monotonic()`. Raises `DeadlineExceeded`."""
-    start = time.monotonic()
-    while not true():
-        if time.monotonic() > deadline:
-            raise DeadlineExceeded(what, seconds=time.monotonic() - start, seen=seen)
-        time.sleep(0.002)

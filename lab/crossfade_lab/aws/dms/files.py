@@ -26,24 +26,28 @@ class TaskDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._seen: tuple[int, Document | None] = (0, None)
+        self._seen: tuple[tuple[int, int, int] | None, Document | None] = (None, None)
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """What the next worker is to do; forgets the status and the commands of the one before."""
         self.write("spec.json", spec)
         self.write("command.json", {"stop": False, "reload": []})
         (self.path / "status.json").unlink(missing_ok=True)
-        self._seen = (0, None)
+        self._seen = (None, None)
 
     def status(self) -> Document | None:
-        """What the worker said last; None before it said anything. Read again only when it changed."""
-        file = self.path / "status.json"
+        """What the worker said last; None before it said anything. Read again only when it changed.
+
+        Two documents within one tick of the file system's clock have the same time, but not the same inode.
+        """
         try:
-            changed = file.stat().st_mtime_ns
-            if changed != self._seen[0]:
-                self._seen = (changed, json.loads(file.read_text()))
+            with (self.path / "status.json").open() as file:
+                seen = os.fstat(file.fileno())
+                version = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
+                if version != self._seen[0]:
+                    self._seen = (version, json.load(file))
         except FileNotFoundError:
-            self._seen = (0, None)
+            self._seen = (None, None)
         return self._seen[1]
 
     def command(self, *, stop: bool, reload: list[Document]) -> None:

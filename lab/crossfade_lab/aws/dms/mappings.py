@@ -125,6 +125,9 @@ def _transformation(rule: Rule) -> Iterator[str]:
 
 
 def _table_settings(rule: Rule) -> Iterator[str]:
+    locator = rule.get("object-locator") or {}
+    if any("%" in str(locator.get(key)) for key in ("schema-name", "table-name")):
+        yield "Exact schema and table name required when using table settings rule"
     yield from _unknown_keys(rule, {"parallel-load", "lob-settings", "parallel-apply"})
     if (load := rule.get("parallel-load")) is not None:
         yield from _problems_of_load(load)

@@ -31,7 +31,7 @@ from crossfade_lab.aws.dms.worker import COMMAND
 NOT_TESTED = (
     "Test connection for replication instance and endpoint should be successful for starting the replication task"
 )
-_SLOT_DROP_SECONDS = 5.0
+_SLOT_DROP_SECONDS = 30.0
 
 
 class LocalDms(DatabaseMigrationServiceBackend):
@@ -247,6 +247,7 @@ def leave_no_slot(task: ReplicationTask) -> None:
         slot = None
     if not slot and not publications:
         return
+    end = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active"
     drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
     still = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s"
     deadline = time.monotonic() + _SLOT_DROP_SECONDS
@@ -256,8 +257,11 @@ def leave_no_slot(task: ReplicationTask) -> None:
                 name = psycopg.sql.Identifier(publication)
                 connection.execute(psycopg.sql.SQL("DROP PUBLICATION IF EXISTS {}").format(name))
             while slot and connection.execute(still, [slot]).fetchone() and time.monotonic() < deadline:
+                connection.execute(end, [slot])
                 connection.execute(drop, [slot])
                 time.sleep(0.05)
+            if slot and connection.execute(still, [slot]).fetchone():
+                print(f"slot {slot} of task {task.id} stays on the source: it is in use", flush=True)
     except (CannotConnect, psycopg.Error) as error:
         print(f"slot {slot} of task {task.id} stays on the source: {error}", flush=True)
 

@@ -1,10 +1,11 @@
 """Which tables of a source the selection rules of a mapping name."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
+
+from crossfade_lab.aws import wildcards
 
 Table = tuple[str, str]
 
@@ -23,20 +24,18 @@ def selected(source: psycopg.Connection, mapping: Mapping[str, Any]) -> list[Tab
     """The tables of the source that a mapping includes and does not exclude, as schema and name."""
     tables = [(str(schema), str(name)) for schema, name in source.execute(_TABLES).fetchall()]
     rules = [rule for rule in mapping["rules"] if rule["rule-type"] == "selection"]
-    included = [rule["object-locator"] for rule in rules if rule["rule-action"] != "exclude"]
-    excluded = [rule["object-locator"] for rule in rules if rule["rule-action"] == "exclude"]
+    included = [rule for rule in rules if rule["rule-action"] != "exclude"]
+    excluded = [rule for rule in rules if rule["rule-action"] == "exclude"]
     return [table for table in tables if _named(table, included) and not _named(table, excluded)]
 
 
-def _named(table: Table, locators: Iterable[Mapping[str, str]]) -> bool:
-    return any(
-        _matches(locator["schema-name"], table[0]) and _matches(locator["table-name"], table[1]) for locator in locators
-    )
+def _named(table: Table, rules: Iterable[Mapping[str, Any]]) -> bool:
+    return any(_names(rule, *table) for rule in rules)
 
 
-def _matches(pattern: str, name: str) -> bool:
-    """Whether a name fits a pattern with % for any characters and _ for one; case matters."""
-    wildcards = {"%": ".*", "_": "."}
-    return (
-        re.fullmatch("".join(wildcards.get(sign) or re.escape(sign) for sign in pattern), name, re.DOTALL) is not None
-    )
+def _names(rule: Mapping[str, Any], schema: str, name: str) -> bool:
+    """Whether a rule is about a table: an explicit selection has its name, others a pattern."""
+    locator = rule["object-locator"]
+    if rule["rule-action"] == "explicit":
+        return (locator["schema-name"], locator["table-name"]) == (schema, name)
+    return wildcards.matches(locator["schema-name"], schema) and wildcards.matches(locator["table-name"], name)

@@ -30,6 +30,9 @@ MIGRATION_TYPES = ("full-load", "cdc", "full-load-and-cdc")
 START_TYPES = ("start-replication", "resume-processing", "reload-target")
 RESTING = frozenset({"ready", "stopped", "failed"})
 ACTIVE = frozenset({"starting", "running", "stopping"})
+#: What the worker before has made and seen, and its successor only tells once it has looked: a task whose worker dies
+#: before that still knows its slot.
+_KEPT = ("slot", "publications", "tables")
 
 
 class ReplicationTask(FakeReplicationTask):
@@ -258,14 +261,21 @@ class ReplicationTask(FakeReplicationTask):
         if self.worker is None:
             return
         over = self.worker.ended()  # asked before the status is read: what is read then is final
-        self.report = self.directory.status() or self.report
-        said = self.report.get("state") if self.directory.status() else None
+        said = self._read_report()
         if over:
             self._take_end(said)
         elif said in FINAL:
             self.worker.must_end()
         elif self.status != "stopping" and said in ("starting", "running"):
             self.status = str(said)
+
+    def _read_report(self) -> str | None:
+        """The state that the worker tells, None before its first word; what it does not tell yet stays as it was."""
+        if (told := self.directory.status()) is None:
+            return None
+        kept = {name: self.report[name] for name in _KEPT if self.report.get(name) and not told.get(name)}
+        self.report = {**told, **kept}
+        return str(told.get("state"))
 
     def _take_end(self, said: str | None) -> None:
         if self.status == "stopping" and time.monotonic() < self._due:

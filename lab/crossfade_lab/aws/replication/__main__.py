@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from crossfade_lab.aws.replication import task
+from crossfade_lab.aws.replication import slots, task
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--release", action="store_true", help="drop the task's slot and publications, then end")
     arguments = parser.parse_args()
     if arguments.release:
-        task.release(arguments.directory)
+        slots.release(arguments.directory)
     else:
         task.run(arguments.directory)
 

@@ -98,7 +98,7 @@ def drop(source: Endpoint, slot: str) -> None:
         connection.execute(
             "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active", [slot]
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while _active(connection, slot) and time.monotonic() < deadline:
             time.sleep(0.05)
         query = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
@@ -134,7 +134,7 @@ class Capture:
 
     def start(self) -> None:
         """Begin to read. Raises `TaskFailed` where the source refuses, for example since the slot is in use."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             self._connection = sessions.connect_replication(self._source, "capture")
             self._cursor = self._connection.cursor()

@@ -1,12 +1,12 @@
 """Table mappings: which tables a task moves, and what it does differently for some of them.
 
-By the chapter "Using table mapping to specify task settings" of the AWS DMS user guide: names are case-sensitive, `%`
-and `_` are wildcards, an exclusion wins over an inclusion, and an explicit selection names exactly one table.
+By the chapter "Using table mapping to specify task settings" of the AWS DMS user guide: names are case-sensitive,
+selections are patterns, an exclusion wins over an inclusion; an explicit selection and table settings name exactly one
+table each.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +14,7 @@ from typing import Any
 
 from psycopg import sql
 
+from crossfade_lab.aws import wildcards
 from crossfade_lab.aws.replication.failures import TaskFailed
 
 Rule = Mapping[str, Any]
@@ -76,15 +77,11 @@ class Mappings:
 
 
 def _matches(rule: Rule, schema: str, table: str) -> bool:
+    """Whether a rule is about a table ("Wildcards in table-settings are restricted": they take names, not patterns)."""
     locator = rule["object-locator"]
-    explicit = rule.get("rule-action") == "explicit"
-    return _like(locator["schema-name"], schema, explicit) and _like(locator["table-name"], table, explicit)
-
-
-def _like(pattern: str, name: str, explicit: bool) -> bool:
-    if explicit:
-        return pattern == name
-    return re.fullmatch("".join({"%": ".*", "_": "."}.get(c, re.escape(c)) for c in pattern), name, re.S) is not None
+    if rule["rule-type"] == "table-settings" or rule.get("rule-action") == "explicit":
+        return (locator["schema-name"], locator["table-name"]) == (schema, table)
+    return wildcards.matches(locator["schema-name"], schema) and wildcards.matches(locator["table-name"], table)
 
 
 def _condition(item: Mapping[str, Any]) -> sql.Composable:

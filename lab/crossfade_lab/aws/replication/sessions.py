@@ -12,7 +12,7 @@ from psycopg2.extras import LogicalReplicationConnection
 from crossfade_lab.aws.replication.spec import Endpoint
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 30
 #: Text that both servers read alike, whatever their defaults are.
 PLAIN = "-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c TimeZone=UTC -c bytea_output=hex"
 

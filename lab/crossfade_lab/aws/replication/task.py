@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -12,6 +12,7 @@ import psycopg
 from crossfade_lab.aws.replication import capture as capturing
 from crossfade_lab.aws.replication import sessions
 from crossfade_lab.aws.replication.apply import Apply
+from crossfade_lab.aws.replication.beats import Beats
 from crossfade_lab.aws.replication.board import Board, Checkpoint, now
 from crossfade_lab.aws.replication.catalog import Table, read_tables
 from crossfade_lab.aws.replication.control_tables import ControlTables
@@ -21,6 +22,8 @@ from crossfade_lab.aws.replication.load import FullLoad
 from crossfade_lab.aws.replication.mapping import Mappings
 from crossfade_lab.aws.replication.orders import Orders
 from crossfade_lab.aws.replication.policies import Policies
+from crossfade_lab.aws.replication.positions import past_the_end, start_position
+from crossfade_lab.aws.replication.slots import TaskSlot
 from crossfade_lab.aws.replication.spec import Endpoint, Spec, read_spec
 from crossfade_lab.aws.replication.streaming import Streaming
 from crossfade_lab.aws.replication.validation import Validator
@@ -29,7 +32,6 @@ NO_TABLES = (
     "No tables were found at task initialization. Either the selected table(s) or schema(s) no longer exist or no "
     "match was found for the table selection pattern(s)."
 )
-STATUS_SECONDS = 5.0
 
 
 def run(directory: Path) -> None:
@@ -54,13 +56,6 @@ def run(directory: Path) -> None:
         raise
 
 
-def release(directory: Path) -> None:
-    """Drop what the task has made on the source: its publications, and its slot where it made that itself."""
-    known = Checkpoint(directory).known
-    if known.get("own_slot"):
-        capturing.drop(read_spec(directory).source, known["slot"])
-
-
 def _slow_stop(board: Board, orders: Orders) -> None:
     """A stop as slow as a test asks for."""
     if seconds := orders.faults.get("slow_stop_seconds"):
@@ -77,25 +72,25 @@ class Task:
         self._mappings = Mappings(spec.rules)
         self._control = ControlTables(spec)
         self._policies = Policies(spec.task, spec.section("ErrorBehavior"), board, self._control)
-        self._beats = 0.0
-        self._told = 0.0
+        self._slot = TaskSlot(spec, board, self._checkpoint)
+        self._beats = Beats(spec, board, self._control)
 
     def run(self) -> str:
         """Run to a regular end; returns the stop reason. Raises `StopRequested` or `TaskFailed`."""
+        self._slot.show_known()
         self._mappings.check()
         fresh = self._spec.start_type != "resume-processing" or "phase" not in self._checkpoint.known
         with closing(self._connect(self._spec.source)) as source, closing(self._connect(self._spec.target)) as target:
             tables = self._tables(source)
             self._control.create(target)
             if fresh:
-                self._begin_anew()
+                self._slot.begin_anew()
             self._board.enter(tables, {(t.schema, t.name): self._checkpoint.of(t) for t in tables})
             self._warn(tables)
             self._board.metrics["FreeStorageSpace"] = self._spec.storage_mb * 1024 * 1024
-            self._show_slot(self._checkpoint.known.get("slot"))
             self._board.set(state="running")
             if self._spec.streams and fresh:
-                self._make_slot(source, tables)
+                self._slot.make(source, tables, self._orders)
             if fresh:
                 self._checkpoint.save(self._board, phase="load" if self._spec.loads else "cdc", applied=0)
         return self._with_retries(tables)
@@ -137,32 +132,6 @@ class Task:
                 left_out += [column.name for column in table.migrated if column.lob]
             if left_out:
                 self._board.log("METADATA_MANAGE", "W", f"{table.full_name}: columns {left_out} are not migrated")
-
-    def _begin_anew(self) -> None:
-        known = self._checkpoint.known
-        if known.get("own_slot"):
-            capturing.drop(self._spec.source, known["slot"])
-        self._checkpoint.forget()
-
-    def _make_slot(self, source: sessions.Connection, tables: Sequence[Table]) -> None:
-        """Publications, then the slot, then nothing else: what is read from here on comes after it."""
-        asked = self._spec.source.settings.get("SlotName") or self._spec.slot_name
-        slot = str(asked or capturing.new_slot_name(self._spec.resource_id))
-        query = "SELECT plugin FROM pg_replication_slots WHERE slot_name = %s"
-        existing = source.execute(query, [slot]).fetchone()
-        if existing is not None and existing[0] != capturing.PLUGIN:
-            raise TaskFailed(
-                f"Replication slot {slot} has plugin {existing[0]}; the local DMS reads {capturing.PLUGIN}"
-            )
-        self._checkpoint.save(slot=slot, own_slot=existing is None)
-        self._show_slot(slot)
-        capturing.publish(source, slot, tables)
-        if existing is None:
-            self._board.log("SOURCE_CAPTURE", "I", f"creating slot {slot}; waiting for open transactions")
-            capturing.create_slot(self._spec.source, slot, self._orders.check)
-
-    def _show_slot(self, slot: str | None) -> None:
-        self._board.set(slot=slot, publications=list(capturing.publications(slot)) if slot else [])
 
     def _with_retries(self, tables: Sequence[Table]) -> str:
         """Run the phases; a lost session is tried again RecoverableErrorCount times (-1: always)."""
@@ -214,7 +183,8 @@ class Task:
         self, stack: ExitStack, target: sessions.Connection, tables: Sequence[Table], validator: Validator
     ) -> Streaming:
         known = self._checkpoint.known
-        applied = max(int(known.get("applied") or 0), self._control.position_applied(target), self._start_position())
+        position = start_position(self._spec.cdc_start_position)
+        applied = max(int(known.get("applied") or 0), self._control.position_applied(target), position)
         capture = capturing.Capture(self._spec.source, known["slot"], applied)
         stack.callback(capture.stop)
         capture.start()
@@ -230,18 +200,6 @@ class Task:
         )  # fmt: skip
         self._board.measure = streaming.measure
         return streaming
-
-    def _start_position(self) -> int:
-        """CdcStartPosition, where it is an LSN or one of our checkpoints."""
-        given = self._spec.cdc_start_position
-        if not given:
-            return 0
-        lsn = given.split("#")[2] if given.startswith("checkpoint:") else given
-        try:
-            high, _, low = lsn.partition("/")
-            return (int(high, 16) << 32) + int(low, 16)
-        except ValueError:
-            raise TaskFailed(f"CdcStartPosition {given!r} is neither an LSN nor a checkpoint of a task") from None
 
     def _load_only(self, tables: Sequence[Table], validator: Validator) -> str:
         self._full_load(tables, lambda table, lsn: self._checkpoint.save(self._board))
@@ -287,8 +245,8 @@ class Task:
             for name in self._orders.faults.get("suspend") or []:
                 self._suspend(by_name.get(tuple(name.split(".", 1))), target)
             streaming.step()
-            self._now_and_again(target)
-            if self._past_the_end(streaming):
+            self._beats.beat(target, self._apply.applied)
+            if past_the_end(self._spec.cdc_stop_position, streaming.last_commit):
                 return "NORMAL"
 
     def _reload(
@@ -306,39 +264,3 @@ class Task:
     def _suspend(self, table: Table | None, target: sessions.Connection) -> None:
         if table is not None and not self._board.tables[table.schema, table.name]["suspended"]:
             self._policies.suspend(target, table, "suspended by an injected fault", loading=False)
-
-    def _past_the_end(self, streaming: Streaming) -> bool:
-        """CdcStopPosition: a time of the server, or of a commit, in UTC."""
-        given = self._spec.cdc_stop_position
-        if not given:
-            return False
-        kind, _, moment = given.partition(":")
-        stop = time.mktime(time.strptime(moment, "%Y-%m-%dT%H:%M:%S")) - time.timezone
-        return (time.time() if kind == "server_time" else streaming.last_commit) > stop
-
-    def _now_and_again(self, target: sessions.Connection) -> None:
-        """The status table and the heartbeat."""
-        if time.monotonic() - self._told > STATUS_SECONDS:
-            self._told = time.monotonic()
-            position = str(self._board.status["recovery_checkpoint"] or "")
-            pending = int(self._board.metrics["CDCIncomingChanges"])
-            self._control.status(
-                target, "CHANGE PROCESSING", pending=pending, position=position, applied=self._apply.applied
-            )
-        every = 60 * self._spec.source.seconds("HeartbeatFrequency", 5)
-        if self._spec.source.flag("HeartbeatEnable", False) and (
-            not self._beats or time.monotonic() - self._beats > every
-        ):
-            self._beats = time.monotonic()
-            self._heartbeat()
-
-    def _heartbeat(self) -> None:
-        """Write on the source, so that an idle task's slot moves on."""
-        schema = psycopg.sql.Identifier(
-            str(self._spec.source.settings.get("HeartbeatSchema") or "public"), "awsdms_heartbeat"
-        )
-        with suppress(psycopg.Error), closing(sessions.connect(self._spec.source, "heartbeat")) as source:
-            definition = "CREATE TABLE IF NOT EXISTS {} (task text PRIMARY KEY, beat timestamptz NOT NULL)"
-            source.execute(psycopg.sql.SQL(definition).format(schema))
-            beat = "INSERT INTO {} VALUES (%s, now()) ON CONFLICT (task) DO UPDATE SET beat = now()"
-            source.execute(psycopg.sql.SQL(beat).format(schema), [self._spec.task])

@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 
 from crossfade_lab.aws.dms.settings import default_settings
-from crossfade_lab.aws.replication.task import release, run
+from crossfade_lab.aws.replication.slots import release
+from crossfade_lab.aws.replication.task import run
 from crossfade_lab.postgres import PostgresServer
 from crossfade_lab.testing import cluster_pair, scratch_directory
 
@@ -105,7 +106,7 @@ class Task:
         log = self.directory / "log.txt"
         return log.read_text() if log.exists() else ""
 
-    def wait(self, condition: Callable[[], Any], *, seconds: float = 20) -> Any:
+    def wait(self, condition: Callable[[], Any], *, seconds: float = 120) -> Any:
         """What a condition says once it is true; an error, with the task's log, when it takes too long."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
@@ -121,7 +122,7 @@ class Task:
         """The status once the task is in one of these states; a final state includes the end of the process."""
         self.wait(lambda: self.status["state"] in states)
         if self.process is not None and set(states) <= {"stopped", "failed"}:
-            self.process.join(10)
+            self.process.join(60)
         return self.status
 
     def wait_for_table(self, name: str, state: str = "Table completed") -> dict[str, Any]:
@@ -228,14 +229,18 @@ def task_between(source: PostgresServer, target: PostgresServer) -> Iterator[Tas
 
 
 def _empty_database(server: PostgresServer) -> None:
-    """Empty the database that all tests use in turn: quicker than a fresh one for each."""
+    """Empty the database that all tests use in turn, and drop its slots: quicker than a fresh one for each."""
     with server.connect() as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(f"CREATE DATABASE {DATABASE}".encode())
-        sessions = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+        sessions = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s"
         connection.execute(sessions, [DATABASE])
+        slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
+        connection.execute(slots, [DATABASE])
     with server.connect(DATABASE) as connection:
         schemas = "SELECT nspname::text FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
         for (schema,) in connection.execute(schemas).fetchall():
             connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+        for (publication,) in connection.execute("SELECT pubname::text FROM pg_publication").fetchall():
+            connection.execute(f"DROP PUBLICATION {publication}".encode())
         connection.execute("CREATE SCHEMA public")

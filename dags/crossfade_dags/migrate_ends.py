@@ -1,0 +1,69 @@
+"""The tasks of ``<plan>.migrate`` that are the same for every engine: its beginning and its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from crossfade.plan import Plan
+from crossfade_airflow.operators.approve_cutover import CutoverApprovalOperator
+from crossfade_airflow.operators.assess import AssessOperator
+from crossfade_airflow.operators.cutover import CutoverOperator
+from crossfade_airflow.operators.harden import HardenOperator
+from crossfade_airflow.operators.prepare import PrepareOperator
+from crossfade_airflow.operators.reconcile import ReconcileOperator
+from crossfade_airflow.operators.rehearse import RehearseOperator
+from crossfade_airflow.operators.validate import ValidateOperator
+from crossfade_airflow.sensors.replication_slot_lag import ReplicationSlotLagSensor
+from crossfade_dags.migrate_docs import TASK_DOCS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """The tasks between which an engine puts its own, not yet wired."""
+
+    assess: AssessOperator
+    prepare: PrepareOperator
+    harden: HardenOperator
+    validate: ValidateOperator
+    rehearse: RehearseOperator
+    approve_cutover: CutoverApprovalOperator
+    cutover: CutoverOperator
+    reconcile: ReconcileOperator
+
+
+def ends(plan: Plan, file: str) -> Ends:
+    """The tasks that every engine needs. To be called within the DAG."""
+    shared = of_plan(plan)
+    return Ends(
+        assess=AssessOperator(plan_file=file, **named("assess")),
+        prepare=PrepareOperator(plan_file=file, **named("prepare")),
+        harden=HardenOperator(**named("harden"), **shared),
+        validate=ValidateOperator(**named("validate"), **shared),
+        rehearse=RehearseOperator(**named("rehearse"), **shared),
+        approve_cutover=CutoverApprovalOperator(**named("approve_cutover"), **shared, plan_file=file),
+        cutover=CutoverOperator(**named("cutover"), **shared),
+        reconcile=ReconcileOperator(**named("reconcile"), **shared),
+    )
+
+
+def slot_lag(plan: Plan, slots: Any) -> ReplicationSlotLagSensor:
+    """Wait until the slots of the source are nearly empty. :param slots: names, or the XCom that holds them"""
+    return ReplicationSlotLagSensor(
+        conn_id=plan.source,
+        slots=slots,
+        max_bytes=plan.lag.max_bytes,
+        samples=plan.lag.samples,
+        timeout=plan.lag.timeout.total_seconds(),
+        **named("slot_lag"),
+    )
+
+
+def of_plan(plan: Plan) -> dict[str, Any]:
+    """What every task after `prepare` is given: where the journal is, and whose."""
+    return {"plan": plan.name, "target_conn_id": plan.target}
+
+
+def named(task_id: str) -> dict[str, Any]:
+    """A task's id and what the UI says about it."""
+    return {"task_id": task_id, "doc_md": TASK_DOCS[task_id]}

@@ -1,0 +1,175 @@
+"""What DMS's own roles may do in the two databases, and locking the one on the target out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg import sql
+
+from crossfade import control
+from crossfade.connect import Connection, scalar
+from crossfade.engines.dms.endpoints import UnknownEndpoint, endpoint_by_arn
+from crossfade.errors import PreconditionError
+from crossfade.plan_dms import Dms
+from crossfade.queries import named_queries
+from crossfade.routers.base import Side
+
+if TYPE_CHECKING:
+    from crossfade.migration import Migration
+
+_QUERIES = named_queries(__file__)
+_EXISTS: LiteralString = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
+
+Name = tuple[str, str]  #: schema and name of a table
+
+
+class RoleUnknown(PreconditionError):
+    """It cannot be told as whom DMS logs in."""
+
+    def __init__(self, *, side: Side, endpoint: str) -> None:
+        super().__init__(
+            f"AWS does not tell as whom DMS logs in at the endpoint {endpoint}: its login is in a secret. Name the "
+            f"role in the plan: dms.{side}_role"
+        )
+
+
+def dms_role(m: Migration, side: Side) -> str:
+    """
+    The role that DMS logs in as on that side: the plan's word, else the connection's, else what AWS tells.
+
+    Raises `UnknownEndpoint`, `RoleUnknown`, and as `refusals.asking`.
+    """
+    dms = dms_of(m)
+    if named := dms.source_role if side is Side.SOURCE else dms.target_role:
+        return named
+    endpoint = dms.source if side is Side.SOURCE else dms.target
+    if not isinstance(endpoint, str):
+        return m.resolve(endpoint.connection).user
+    told = endpoint_by_arn(m.clients(dms.aws, "dms"), endpoint)
+    if told is None:
+        raise UnknownEndpoint(side=side, arn=endpoint)
+    user = told.get("Username") or (told.get("PostgreSQLSettings") or {}).get("Username")
+    if not user:
+        raise RoleUnknown(side=side, endpoint=endpoint)
+    return str(user)
+
+
+def dms_of(m: Migration) -> Dms:
+    """The plan's section ``dms``; a plan with that engine has one."""
+    if m.plan.dms is None:
+        raise PreconditionError(f"the plan {m.plan.name} has no section dms")
+    return m.plan.dms
+
+
+def require_role(conn: Connection, role: str, side: Side) -> None:
+    """Raise `PreconditionError` where the role does not exist or may not log in."""
+    if not scalar(conn, "SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [role]):
+        raise PreconditionError(
+            f"DMS is to log in on the {side} as {role!r}, which does not exist there or may not log in. Create it: "
+            f"docs/privileges/dms_{side}.sql"
+        )
+
+
+def let_read(source: Connection, role: str, watermark: str) -> None:
+    """Let DMS's role read the watermark on the source; the application's tables are for its administrator to grant."""
+    leaf = sql.Identifier("crossfade", control.watermark_table(watermark))
+    source.execute(sql.SQL("GRANT USAGE ON SCHEMA crossfade TO {}").format(sql.Identifier(role)))
+    source.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(leaf, sql.Identifier(role)))
+
+
+def writers_of(plan: str) -> str:
+    """
+    The group on the target that may write what moves. DMS's role is a member while it is to write.
+
+    After the cutover anybody may connect again: what keeps a task that still runs from writing old values over new
+    ones is that it is no member any more, one statement for any number of tables.
+    """
+    return f"crossfade_{plan}_dms"
+
+
+class WritesByOtherMeans(PreconditionError):
+    """DMS's role could go on writing after the cutover."""
+
+    def __init__(self, *, role: str, tables: Sequence[str]) -> None:
+        shown = ", ".join(tables[:5]) + (f" and {len(tables) - 5} more" if len(tables) > 5 else "")
+        super().__init__(
+            f"DMS's role {role} on the target may write {shown} by itself: it is a superuser, a member of their owner "
+            "or of pg_write_all_data, or was granted it. Then the cutover could not end its writing. Give DMS a role "
+            "of its own without any of that; what it needs Crossfade grants (docs/privileges/dms_target.sql)"
+        )
+
+
+def let_write(target: Connection, plan: str, role: str, tables: Sequence[Name], watermark: str) -> None:
+    """
+    Let DMS's role write the moved tables and the watermark, and keep its control tables in the schema crossfade.
+
+    All or nothing; granted by each table's owner to a group, of which the role becomes a member.
+    Raises `WritesByOtherMeans`.
+    """
+    group = sql.Identifier(writers_of(plan))
+    with target.transaction():
+        if not scalar(target, _EXISTS, [writers_of(plan)]):
+            target.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(group))
+        target.execute(sql.SQL("GRANT USAGE, CREATE ON SCHEMA crossfade TO {}").format(group))
+        _grant(target, [("crossfade", control.watermark_table(watermark)), *tables], group)
+        end_writing(target, plan, role, tables)
+        begin_writing(target, plan, role)
+
+
+def begin_writing(target: Connection, plan: str, role: str) -> None:
+    """Make DMS's role a member of those who may write."""
+    target.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(writers_of(plan)), sql.Identifier(role)))
+
+
+def end_writing(target: Connection, plan: str, role: str, tables: Sequence[Name]) -> None:
+    """DMS's role may not write any more, and it is looked whether that is so. Raises `WritesByOtherMeans`."""
+    target.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(writers_of(plan)), sql.Identifier(role)))
+    rows = target.execute(_QUERIES["writable"], {**_named(tables), "role": role}).fetchall()
+    if rows:
+        raise WritesByOtherMeans(role=role, tables=[row["name"] for row in rows])
+
+
+def _named(tables: Iterable[Name]) -> dict[str, list[str]]:
+    names = list(tables)
+    return {"schemas": [schema for schema, _ in names], "names": [name for _, name in names]}
+
+
+def _grant(target: Connection, tables: Sequence[Name], group: sql.Identifier) -> None:
+    owned = target.execute(_QUERIES["owners"], _named(tables)).fetchall()
+    for schema, owner in sorted({(row["schema"], row["schema_owner"]) for row in owned}):
+        target.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+        target.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), group))
+    for row in owned:
+        target.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(row["owner"])))
+        table = sql.Identifier(row["schema"], row["name"])
+        target.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {} TO {}").format(table, group))
+    target.execute("SET LOCAL ROLE NONE")
+
+
+def let_nobody_write(target: Connection, plan: str, tables: Sequence[Name]) -> None:
+    """Remove the group and all that it was granted; nothing where it is gone."""
+    if not scalar(target, _EXISTS, [writers_of(plan)]):
+        return
+    group = sql.Identifier(writers_of(plan))
+    owned = target.execute(_QUERIES["owners"], _named(tables)).fetchall()
+    with target.transaction():
+        for row in owned:
+            target.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(row["owner"])))
+            table = sql.Identifier(row["schema"], row["name"])
+            target.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(table, group))
+        for schema, owner in sorted({(row["schema"], row["schema_owner"]) for row in owned}):
+            target.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+            target.execute(sql.SQL("REVOKE USAGE ON SCHEMA {} FROM {}").format(sql.Identifier(schema), group))
+        target.execute("SET LOCAL ROLE NONE")
+        leaves = target.execute(_QUERIES["granted_in_crossfade"], {"group": writers_of(plan)}).fetchall()
+        for row in leaves:
+            target.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.Identifier("crossfade", row["name"]), group))
+        target.execute(sql.SQL("REVOKE ALL ON SCHEMA crossfade FROM {}").format(group))
+        target.execute(sql.SQL("DROP ROLE {}").format(group))
+
+
+def let_not_read(source: Connection, role: str) -> None:
+    """Take back what `let_read` granted on the schema; the watermark goes with its table."""
+    if scalar(source, _EXISTS, [role]):
+        source.execute(sql.SQL("REVOKE ALL ON SCHEMA crossfade FROM {}").format(sql.Identifier(role)))
