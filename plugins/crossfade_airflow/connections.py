@@ -6,13 +6,10 @@ import json
 from typing import Any
 
 import psycopg
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk.log import amask_secret, mask_secret
-from botocore.exceptions import BotoCoreError
 
-from crossfade.aws import CLIENT_CONFIG
 from crossfade.connect import Endpoint
 from crossfade.errors import PreconditionError
 from crossfade.migration import Resolve
@@ -76,6 +73,12 @@ def aws_client(conn_id: str, service: str, *, needed_by: str = "the plan") -> An
     It slows down and retries where AWS throttles, unless the connection's config_kwargs say otherwise.
     Raises `UnusableConnection`.
     """
+    # imported here: two thirds of a second of CPU, which tasks that ask nothing of AWS need not spend
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from botocore.exceptions import BotoCoreError
+
+    from crossfade.aws import CLIENT_CONFIG
+
     needed_by = f"{needed_by} (for {service})"
     hook = AwsBaseHook(aws_conn_id=conn_id, client_type=service)
     try:

@@ -293,8 +293,11 @@ def ground() -> Iterator[Ground]:
             ReplicationInstanceClass="dms.r6i.large",
             AllocatedStorage=50,
         )
+        arn = made["ReplicationInstance"]["ReplicationInstanceArn"]
+        by_arn = [{"Name": "replication-instance-arn", "Values": [arn]}]
+        dms.get_waiter("replication_instance_available").wait(Filters=by_arn, WaiterConfig={"Delay": 1})
         pair = testing.ShopPair(source=source, target=target, logins=logins)
-        yield Ground(pair=pair, aws=aws, instance=made["ReplicationInstance"]["ReplicationInstanceArn"])
+        yield Ground(pair=pair, aws=aws, instance=arn)
 
 
 @pytest.fixture(scope="module")

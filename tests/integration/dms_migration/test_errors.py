@@ -137,6 +137,7 @@ def test_a_table_that_fails_in_the_load_is_named_and_loaded_again_when_its_cause
     assert "clear load.start_task and all that follows, which loads them again" in str(error.value)
     assert world.value("target", 'SELECT count(*) FROM "Order Items"') == 0
     assert not loaded_once(world)
+    assert wait_until(lambda: world.task.at_consistent_point, seconds=60, every=0.1), world.task
 
     dms_phases.drop_not_null(world.m)
     dms_phases.start_task(world.m)
@@ -225,6 +226,7 @@ def test_a_killed_worker_goes_on_and_no_change_is_applied_twice(streaming: Any) 
 def test_a_stalled_task_holds_wal_and_the_cutover_is_refused(streaming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lag(streaming).seconds is not None
     streaming.aws.fault(streaming.task.arn, stall=True)
+    assert wait_until(lambda: lag(streaming).seconds > 0.5, seconds=60, every=0.1)
     write(streaming)
     first = lag(streaming)
     streaming.execute("source", "UPDATE children SET filler = repeat('y', 150)")

@@ -117,12 +117,19 @@ def cdc_latency(cloudwatch: Client, *, instance_id: str, resource_id: str, now: 
     ]
     with asking("cloudwatch:GetMetricData", f"{NAMESPACE}, task {resource_id} on {instance_id}"):
         answer = cloudwatch.get_metric_data(
-            MetricDataQueries=queries, StartTime=now - WINDOW, EndTime=now + timedelta(seconds=PERIOD_SECONDS)
+            MetricDataQueries=queries,
+            StartTime=_minute(now - WINDOW),  # periods are counted from it
+            EndTime=_minute(now) + timedelta(seconds=PERIOD_SECONDS),
         )
     points = {result["Id"]: _points(result) for result in answer["MetricDataResults"]}
     newest = {name: _newest(points.get(name, []), now) for name in ("source", "target", "incoming")}
     captured = any(value > 0 for found in points.values() for _, value in found)
     return CdcLatency(**newest, captured=captured)
+
+
+def _minute(at: datetime) -> datetime:
+    """The beginning of its minute."""
+    return at.replace(second=0, microsecond=0)
 
 
 def _points(result: Mapping[str, Any]) -> list[tuple[datetime, float]]:

@@ -144,15 +144,18 @@ class Task:
         while True:
             try:
                 return self._phases(tables)
+            except psycopg.OperationalError as error:  # between two transactions: a control table was written
+                lost = Interrupted(f"A session was lost: {error}")
             except Interrupted as error:
-                tries += 1
-                if 0 <= most < tries:
-                    raise
-                self._board.log("TASK_MANAGER", "W", f"recoverable error, again in {interval} s: {error}")
-                deadline = time.monotonic() + interval
-                while time.monotonic() < deadline:
-                    self._orders.check()
-                    time.sleep(0.1)
+                lost = error
+            tries += 1
+            if 0 <= most < tries:
+                raise lost
+            self._board.log("TASK_MANAGER", "W", f"recoverable error, again in {interval} s: {lost}")
+            deadline = time.monotonic() + interval
+            while time.monotonic() < deadline:
+                self._orders.check()
+                time.sleep(0.1)
 
     def _phases(self, tables: Sequence[Table]) -> str:
         with ExitStack() as stack:
