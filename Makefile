@@ -19,7 +19,7 @@ LAB := $(VENV)/bin/crossfade-lab
 INSTALLED := $(VENV)/.installed
 TYPED := include plugins lab dags/crossfade_dags
 # The longest first, which is one piece: the others are shared out meanwhile, the quickest last
-TESTS := $(wildcard tests/e2e tests/integration tests/dags tests/unit)
+TESTS := $(wildcard tests/e2e tests/dags tests/integration tests/unit)
 PLANS := $(filter-out %.schema.json,$(wildcard include/migrations/*.yaml))
 PLAN_SCHEMA := include/migrations/plan.schema.json
 

@@ -1,10 +1,19 @@
-"""How the tests are shared out among workers (`make test` runs several)."""
+"""How the tests are shared out among workers (`make test` runs several), and a home for Airflow."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from typing import Any
 
 import pytest
 
 E2E = "tests/e2e/"
+
+#: Airflow reads its configuration when it is imported, and writes to its home: each process has one of its own.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="crossfade-airflow-")
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib leaves he
 
 from stage import stage as set_up
 
-PLANS = ("approved", "doubted", "killed")
+PLANS = ("approved", "doubted", "killed", "carried")
 
 
 @pytest.fixture(scope="package")

@@ -18,15 +18,26 @@ import yaml
 from crossfade_lab import processes, testing
 from crossfade_lab.airflow import AirflowStandalone
 from crossfade_lab.airflow_client import AirflowClient
+from crossfade_lab.aws.local import ACCESS_KEY, REGION, SECRET_KEY, LocalAws
 from crossfade_lab.pgbouncer import ADMIN, Destination, PgBouncer, write_databases
 from crossfade_lab.postgres import PostgresServer, binaries
 from crossfade_lab.processes import LabError
-from crossfade_lab.shop.data import DATABASE, Logins, create_empty_database, create_shop, grant_migration_role, sizes
+from crossfade_lab.shop.data import (
+    DATABASE,
+    PRIVILEGES,
+    SQL,
+    Logins,
+    create_empty_database,
+    create_shop,
+    grant_migration_role,
+    sizes,
+)
 from crossfade_lab.workload import Spec
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = 20_000
 GATE = "approve_cutover"
+BY_DMS = "carried"  #: the plan whose engine is dms
 
 #: A worker that is killed is noticed after this many seconds, instead of after five minutes.
 FAST_AIRFLOW = {
@@ -87,9 +98,9 @@ class Stage:
         self.client.wait_for_dag(f"{plan}.migrate")
         return self.client.trigger(f"{plan}.migrate", conf)
 
-    def until_the_gate(self, plan: str, run: str) -> None:
+    def until_the_gate(self, plan: str, run: str, *, seconds: float = 240) -> None:
         """Wait until a run asks for approval; a run that ends before shows why."""
-        dag, deadline = f"{plan}.migrate", time.monotonic() + 240
+        dag, deadline = f"{plan}.migrate", time.monotonic() + seconds
         while (states := self.client.task_states(dag, run)).get(GATE) != "awaiting_input":
             if bad := [task for task, state in states.items() if state == "failed"]:
                 said = (self.airflow.home / "scheduler.log").read_text(errors="replace").splitlines()
@@ -149,12 +160,13 @@ def stage(plans: Sequence[str]) -> Iterator[Stage]:
         bouncer = stack.enter_context(
             PgBouncer(directory / "bouncer", directory / "databases.ini", logins.applications())
         )
+        aws = stack.enter_context(LocalAws(directory / "aws"))
         _folders(directory, plans)
         airflow = AirflowStandalone(
             directory / "airflow",
             metadata,
             dags=directory / "dags",
-            connections=_connections(plans, source, target, bouncer, logins),
+            connections=_connections(plans, source, target, bouncer, logins) | _aws(aws, source, target, logins),
             environment={
                 "CROSSFADE_PLANS": str(directory / "plans"),
                 "PG_BIN": str(binaries(target.major)),
@@ -192,11 +204,28 @@ def _databases(plans: Sequence[str], source: PostgresServer, target: PostgresSer
             old.execute(f"CREATE DATABASE {plan} TEMPLATE {DATABASE} OWNER shop_owner")
             old.execute(f"GRANT CREATE, CONNECT ON DATABASE {plan} TO crossfade")
             new.execute(f"CREATE DATABASE {plan} TEMPLATE {DATABASE} OWNER crossfade")
+    if BY_DMS in plans:
+        _let_dms_in(source, target, logins)
+
+
+def _let_dms_in(source: PostgresServer, target: PostgresServer, logins: Logins) -> None:
+    """Its plan's database in the form that it carries, and its roles."""
+    source.psql(SQL / "dms.sql", dbname=BY_DMS, user="shop_owner", password=logins.shop_owner)
+    variables = {
+        "role": "shop_dms",
+        "password": logins.shop_dms,
+        "owner": "shop_owner",
+        "migration": "crossfade",
+        "database": BY_DMS,
+    }
+    source.psql(PRIVILEGES / "dms_source.sql", dbname=BY_DMS, variables=variables)
+    source.psql(SQL / "local_dms.sql", dbname=BY_DMS, variables=variables)
+    target.psql(PRIVILEGES / "dms_target.sql", dbname=BY_DMS, variables=variables)
 
 
 def _folders(directory: Path, plans: Sequence[str]) -> None:
     """A DAG folder like the repository's and a plan folder, with the plans of this stage instead of the shop's."""
-    ignored = shutil.ignore_patterns("shop.py", "example_*", "__pycache__")
+    ignored = shutil.ignore_patterns("shop*.py", "example_*", "__pycache__")
     shutil.copytree(REPOSITORY / "dags", directory / "dags", ignore=ignored)
     (directory / "plans").mkdir()
     dag_file = (REPOSITORY / "dags" / "shop.py").read_text()
@@ -207,13 +236,24 @@ def _folders(directory: Path, plans: Sequence[str]) -> None:
 
 def _plan(directory: Path, plan: str) -> dict[str, object]:
     switch = {"file": str(directory / "databases.ini")}
+    engine: dict[str, object] = {
+        "load": {"waves": 2, "jobs": 2},
+        "lag": {"max_bytes": "1MB", "max_seconds": 2, "samples": 2, "timeout": "3min"},
+    }
+    if plan == BY_DMS:
+        dms = {
+            "instance": {"class": "dms.r6i.large"},
+            "source": {"connection": "dms_source", "tls": "none"},
+            "target": {"connection": "dms_target", "tls": "none"},
+            "latency": {"periods": 1},
+        }
+        engine = {"engine": "dms", "dms": dms}
     return {
+        **engine,
         "source": f"{plan}_source",
         "target": f"{plan}_target",
         "tables": {"include": ["public.*", "billing.*"], "exclude": ["public.tmp_*"]},
-        "load": {"waves": 2, "jobs": 2},
         "routers": [{"kind": "pgbouncer", "admin": "pooler", "database": plan, "switch": switch}],
-        "lag": {"max_bytes": "1MB", "max_seconds": 2, "samples": 2, "timeout": "3min"},
         "cutover": {
             "approvers": ["operator"],
             "approval_timeout": "1h",
@@ -246,4 +286,26 @@ def _connections(
                 "password": logins.crossfade,
                 "schema": plan,
             }
+    return found
+
+
+def _aws(aws: LocalAws, source: PostgresServer, target: PostgresServer, logins: Logins) -> dict[str, dict[str, object]]:
+    """The local AWS, and how its DMS reaches the two databases."""
+    found: dict[str, dict[str, object]] = {
+        "aws_default": {
+            "conn_type": "aws",
+            "login": ACCESS_KEY,
+            "password": SECRET_KEY,
+            "extra": {"endpoint_url": aws.url, "region_name": REGION},
+        }
+    }
+    for side, server in (("source", source), ("target", target)):
+        found[f"dms_{side}"] = {
+            "conn_type": "postgres",
+            "host": server.host,
+            "port": server.port,
+            "login": "shop_dms",
+            "password": logins.shop_dms,
+            "schema": BY_DMS,
+        }
     return found

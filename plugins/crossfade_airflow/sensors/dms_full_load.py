@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossfade.engines.dms import phases
+from crossfade.engines.dms import phases, reloading
 from crossfade.migration import Migration
 from crossfade_airflow.sensors.dms_task import DmsTaskSensor
 from crossfade_airflow.triggers.dms_full_load import DmsFullLoadTrigger
@@ -41,4 +41,4 @@ class DmsFullLoadSensor(DmsTaskSensor):
         if (migration := self.migration()) is None:
             return False
         with migration.journal() as journal:
-            return journal.marked(journal.get(migration.plan.name).id, phases.LOADED)
+            return journal.marked(journal.get(migration.plan.name).id, reloading.LOADED)

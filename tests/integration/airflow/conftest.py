@@ -1,8 +1,6 @@
 """A real subscription from 16 to 18, reached through Airflow connections, as sensors reach it."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 
 import psycopg
@@ -10,9 +8,6 @@ import pytest
 
 from crossfade_lab.postgres import PostgresServer
 from crossfade_lab.testing import cluster_pair
-
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="crossfade-airflow-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 STREAM = "crossfade_test_1"
 

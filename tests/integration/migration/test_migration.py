@@ -40,7 +40,7 @@ def test_moves_a_database_that_is_written_to_and_loses_nothing(make_world: Calla
 
     assert found.tables == 15
     assert [step.name for step in summary.steps] == [
-        "pause", "fence", "drain", "stop", "sequences", "smoke", "decide", "open",
+        "pause", "fence", "drain", "stop", "not_null", "sequences", "smoke", "decide", "open",
     ]  # fmt: skip
     judged = verdict.verify(ledger, world.through_router())
     assert judged.ok, judged

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -28,17 +27,17 @@ from crossfade.engines.dms.access import (
     writers_of,
 )
 from crossfade.engines.dms.failures import explained, failure_of
-from crossfade.engines.dms.latency import CdcLatency, cdc_latency
 from crossfade.engines.dms.lobs import require_whole
+from crossfade.engines.dms.opinion import SecondOpinion
 from crossfade.engines.dms.records import DmsRecords
 from crossfade.engines.dms.refusals import Client
 from crossfade.engines.dms.resource import Kind, name_of
-from crossfade.engines.dms.resources import delete_made, instance_of
+from crossfade.engines.dms.resources import delete_made
 from crossfade.engines.dms.slots import SlotUnknown, drop_slot, find_slot
 from crossfade.engines.dms.statistics import COMPLETED, TableStatistics, statistics
 from crossfade.engines.logical.waves import stream_name
 from crossfade.engines.watermarks import Watermarks, flush
-from crossfade.errors import CrossfadeError, DeadlineExceeded, PreconditionError
+from crossfade.errors import DeadlineExceeded, PreconditionError
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.routers.base import Side
 from crossfade.schema.ledger import Ledger
@@ -79,6 +78,15 @@ class DmsEngine:
         """The API of AWS DMS."""
         return self.m.clients(self.plan.aws, "dms")
 
+    @cached_property
+    def roles(self) -> Mapping[Side, str]:
+        """
+        As whom DMS logs in on each side. AWS may have to be asked: `check` does so before clients are held.
+
+        Raises as `access.dms_role`.
+        """
+        return {side: dms_role(self.m, side) for side in Side}
+
     @property
     def tables(self) -> tuple[tuple[str, str], ...]:
         """Schema and name of everything that moves."""
@@ -88,13 +96,13 @@ class DmsEngine:
 
     def exempt(self, side: Side) -> set[str]:
         """DMS's own role. Raises `PreconditionError` where it is not there."""
-        role = dms_role(self.m, side)
+        role = self.roles[side]
         require_role(self.source if side is Side.SOURCE else self.target, role, side)
         return {role}
 
     def carriers(self) -> set[str]:
         """DMS's role on the target, and the group through which it may write."""
-        return {dms_role(self.m, Side.TARGET), writers_of(self.m.plan.name)}
+        return {self.roles[Side.TARGET], writers_of(self.m.plan.name)}
 
     def progress(self) -> Progress:
         """What DMS counts for every table."""
@@ -127,7 +135,7 @@ class DmsEngine:
         try:
             seconds: float | None = self.round_trip(time.monotonic() + patience)
         except DeadlineExceeded:
-            slot = find_slot(self.source, self.records, dms_role(self.m, Side.SOURCE))
+            slot = find_slot(self.source, self.records, self.roles[Side.SOURCE])
             return Lag(bytes=slot.bytes_behind, seconds=self.marks.age(), method="watermark")
         query = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)::bigint"
         return Lag(bytes=int(scalar(self.source, query, [before])), seconds=seconds, method="watermark")
@@ -160,7 +168,7 @@ class DmsEngine:
         if missing:
             names = ", ".join(sorted(".".join(name) for name in missing))
             raise TaskNotRunning(f"replication task {self.task} does not carry {names}: clear load.create_task")
-        find_slot(self.source, self.records, dms_role(self.m, Side.SOURCE))
+        find_slot(self.source, self.records, self.roles[Side.SOURCE])
         require_whole(self.records.limits())
 
     def drain(self, deadline: float) -> Drained:
@@ -174,34 +182,12 @@ class DmsEngine:
         """
         start, began = time.monotonic(), datetime.now(UTC)
         lsn = str(scalar(self.source, "SELECT pg_current_wal_insert_lsn()"))
-        opinion = self._asked()
+        opinion = SecondOpinion(self.m, self.plan.aws, self.task)
         for _ in range(2 if self._batches else 1):
             self.marks.round_trip(deadline)
-        while (waiting := _still_coming(opinion, began)) is not None:
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded(
-                    "draining AWS DMS", seconds=time.monotonic() - start, seen=f"CDCIncomingChanges is {waiting:.0f}"
-                )
-            time.sleep(0.5)
-            opinion = self._asked()
+        opinion.agree(began, deadline)
         flush(self.target)
         return Drained(lsn=lsn, seconds=time.monotonic() - start)
-
-    def _asked(self) -> Future[CdcLatency]:
-        """Ask CloudWatch beside the watermark: its answer may take longer than the drain."""
-        pool = ThreadPoolExecutor(1)
-        future = pool.submit(self.latency)
-        pool.shutdown(wait=False)
-        return future
-
-    def latency(self) -> CdcLatency:
-        """What CloudWatch knows of the task."""
-        found = task.existing(self.dms, self.task)
-        return cdc_latency(
-            self.m.clients(self.plan.aws, "cloudwatch"),
-            instance_id=instance_of(self.dms, found.instance_arn).identifier,
-            resource_id=found.resource_id,
-        )
 
     @cached_property
     def _batches(self) -> bool:
@@ -214,7 +200,7 @@ class DmsEngine:
         Its sessions are ended, then it loses what it may write, for good: the fence is lifted long before the task
         has stopped. Raises `FenceIncomplete`, `WritesByOtherMeans`, `DeadlineExceeded`.
         """
-        role = dms_role(self.m, Side.TARGET)
+        role = self.roles[Side.TARGET]
         fence.shut_out(self.target, role, deadline)
         with self.target.transaction():
             end_writing(self.target, self.m.plan.name, role, self.tables)
@@ -228,7 +214,7 @@ class DmsEngine:
 
     def admit(self) -> None:
         """Let DMS's role write, and then connect to the target, which is fenced."""
-        role = dms_role(self.m, Side.TARGET)
+        role = self.roles[Side.TARGET]
         begin_writing(self.target, self.m.plan.name, role)
         fence.let_in(self.target, role)
 
@@ -238,7 +224,7 @@ class DmsEngine:
 
         Raises `DeadlineExceeded`, `SlotLost`, and the error that the task's state is, see `failures.failure_of`.
         """
-        role = dms_role(self.m, Side.SOURCE)
+        role = self.roles[Side.SOURCE]
         while True:
             try:
                 return find_slot(self.source, self.records, role).name
@@ -277,12 +263,21 @@ class DmsEngine:
             " AND starts_with(relname, 'awsdms_')"
         ).fetchall():  # DMS's role owns them; the schema's owner may drop them without being a member of it
             self.target.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("crossfade", row["relname"])))
-        if fence.is_fenced(self.target):
-            fence.keep_out(self.target, dms_role(self.m, Side.TARGET))
-        let_nobody_write(self.target, self.m.plan.name, self.tables)
-        let_not_read(self.source, dms_role(self.m, Side.SOURCE))
+        self._forget_roles()
         for conn in (self.source, self.target):
             control.drop_stream(conn, self.watermark)
+
+    def _forget_roles(self) -> None:
+        """What DMS's roles were granted goes. Where AWS no longer knows an endpoint, one that is left is named."""
+        let_nobody_write(self.target, self.m.plan.name, self.tables)
+        try:
+            roles = self.roles
+        except PreconditionError as error:
+            log.warning("CONNECT on the target and USAGE of the schema crossfade stay with DMS's roles: %s", error)
+            return
+        if fence.is_fenced(self.target):
+            fence.keep_out(self.target, roles[Side.TARGET])
+        let_not_read(self.source, roles[Side.SOURCE])
 
     def release(self) -> None:
         """Delete endpoints and instance that were made for this plan. The task must be gone: `drop`."""
@@ -300,22 +295,3 @@ def _state(table: TableStatistics | None) -> Literal["waiting", "copying", "inde
     if table is None or table.state == "Before load":
         return "waiting"
     return "streaming" if _loaded(table) else "copying"
-
-
-def _still_coming(opinion: Future[CdcLatency], began: datetime) -> float | None:
-    """Changes that CloudWatch says are not applied yet, at a time after `began`; None where it says nothing of that."""
-    if not opinion.done():
-        log.info("CloudWatch has not answered in time: no second opinion on the drain")
-        return None
-    try:
-        incoming = opinion.result().incoming
-    except CrossfadeError as error:
-        log.warning("CloudWatch gave no second opinion on the drain: %s", error)
-        return None
-    log.info("second opinion: %s", opinion.result().line)
-    if incoming is None or incoming.at < began or incoming.value == 0:
-        return None
-    return incoming.value
-
-
-__all__: Sequence[str] = ["DmsEngine", "TaskNotRunning"]
