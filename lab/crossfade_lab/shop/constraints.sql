@@ -11,6 +11,7 @@ ALTER TABLE orders ADD PRIMARY KEY (id);
 CREATE INDEX orders_customer ON orders (customer_id);
 CREATE INDEX orders_open ON orders (placed_at) WHERE state IN ('placed', 'paid');
 CREATE INDEX orders_request ON orders (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX orders_final_payment ON orders (final_payment_id) WHERE final_payment_id IS NOT NULL;
 COMMENT ON INDEX orders_open IS 'Partial: only what is still to be shipped';
 ALTER TABLE orders ADD CONSTRAINT orders_customer_fkey FOREIGN KEY (customer_id) REFERENCES customers (id);
 

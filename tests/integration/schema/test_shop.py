@@ -60,6 +60,7 @@ def test_keys_are_built_in_parallel_and_only_once(shop_move) -> None:
     assert names == {
         "CONSTRAINT orders orders_pkey",
         "INDEX orders_customer",
+        "INDEX orders_final_payment",
         "INDEX orders_open",
         "INDEX orders_request",
     }
