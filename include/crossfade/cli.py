@@ -136,6 +136,14 @@ def abort(
         console.print(recovery.abandon(m) if abandon else recovery.settle(m).sentence)
 
 
+@app.command()
+def cleanup(plan: Plan) -> None:
+    """After the cutover: remove slots, streams and watermarks, and the task, endpoints and instance made in AWS."""
+    with _migration(plan) as m:
+        phases.cleanup(m)
+        console.print(f"nothing carries rows of {m.plan.name} any more; the journal on the target stays")
+
+
 @app.command("parameters")
 def show_parameters(
     database: Annotated[str, typer.Argument(help="identifier of an RDS instance or an Aurora cluster")],

@@ -17,7 +17,7 @@ from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.load import Loaded
 from crossfade.engines.logical.waves import group
 from crossfade.errors import PreconditionError, TransientError
-from crossfade.journal import Approval, Journal, MigrationRecord, open_journal
+from crossfade.journal import Approval, Journal, MigrationRecord, State, open_journal
 from crossfade.migration import Migration
 from crossfade.routers.base import Side
 from crossfade.schema.archive import classify, dump_archive, entries
@@ -49,6 +49,10 @@ class Prepared:
     migration_id: str
     waves: tuple[Wave, ...]
     notes: tuple[str, ...]  #: what a person should know: roles that were there, passwords not carried
+
+
+class NotCutOver(PreconditionError):
+    """What carries the rows is still needed."""
 
 
 class SharedTable(PreconditionError):
@@ -172,6 +176,25 @@ def harden(m: Migration) -> None:
         archived = entries(record.archive or b"")
         harden_schema(target, archived, classify(source, archived), log.info)
         Ledger(target, record.id).restore(log.info)
+
+
+def cleanup(m: Migration) -> None:
+    """
+    After the cutover: remove streams, slots and watermarks on both sides, and what was made in AWS for the rows.
+
+    The journal stays, and the source as it is. Raises `NotCutOver` where the migration is still under way.
+    """
+    with m.session(Side.SOURCE, "cleanup") as source, m.session(Side.TARGET, "cleanup") as target:
+        record = Journal(target).get(m.plan.name)
+        if record.state is not State.CUT_OVER:
+            raise NotCutOver(
+                f"{m.plan.name} is {record.state}: its rows are still carried. Nothing was removed. To give a "
+                "migration up, use abort with abandon"
+            )
+        engine = engine_of(m, source=source, target=target, record=record)
+        engine.finish()
+        engine.drop()
+        engine.release()
 
 
 def progress(m: Migration) -> Progress:

@@ -28,6 +28,12 @@ NOT_NULL = """
 """
 
 
+LEFT_BEHIND = """
+    SELECT string_agg(relname, ' ') FROM pg_class
+    WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r' AND relname ~ '^(awsdms|watermark)_'
+"""
+
+
 def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) -> None:
     spec = Spec(
         endpoints=[world.bouncers[0].dsn(user="shop_app", dbname="shop")],
@@ -69,3 +75,9 @@ def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) ->
         record = Journal(conn).get("shop")
         assert Ledger(conn, record.id).pending() == []
         assert DmsRecords(conn, record.id).identifier("slot") is None
+    phases.cleanup(world.m)
+    assert world.dms.describe_replication_instances()["ReplicationInstances"] == []
+    assert world.dms.describe_endpoints()["Endpoints"] == []
+    for side in ("source", "target"):
+        assert world.value(side, LEFT_BEHIND) is None
+    assert world.value("target", "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'crossfade\\_%'") == 0

@@ -63,6 +63,8 @@ def test_after_the_cutover_nothing_writes_to_the_target_again(world: object) -> 
     world.load()
     validation.validate(world.m, run_id="one")
     approve(world.m, "one")
+    with pytest.raises(phases.NotCutOver, match="shop is active"):
+        phases.cleanup(world.m)
     order.run(world.m, run_id="one")
 
     with pytest.raises(NotOursToWrite, match="cut over"):
@@ -76,6 +78,15 @@ def test_after_the_cutover_nothing_writes_to_the_target_again(world: object) -> 
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         psycopg.connect(world.pair.dsn("source", "shop_app"))
     assert order.run(world.m, run_id="one").paused_ms == 0, "cleared again, it finds its work done"
+    for _ in range(2):
+        phases.cleanup(world.m)
+    with world.admin("source") as source:
+        assert source.execute("SELECT slot_name FROM pg_replication_slots").fetchall() == []
+        assert source.execute("SELECT pubname FROM pg_publication").fetchall() == []
+    with world.admin("target") as target:
+        assert target.execute("SELECT subname FROM pg_subscription").fetchall() == []
+    with psycopg.connect(world.through_router()) as client:
+        assert client.execute("SELECT count(*) FROM orders").fetchone() is not None
 
 
 def test_abandoning_leaves_no_slot_on_the_source(world: object) -> None:
