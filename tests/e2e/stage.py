@@ -209,7 +209,11 @@ def _databases(plans: Sequence[str], source: PostgresServer, target: PostgresSer
 
 
 def _let_dms_in(source: PostgresServer, target: PostgresServer, logins: Logins) -> None:
-    """Its plan's database in the form that it carries, and its roles."""
+    """
+    Its plan's database in the form that it carries, and its roles.
+
+    They have other names than each other: the plans beside it carry the source's role, as they do with any.
+    """
     source.psql(SQL / "dms.sql", dbname=BY_DMS, user="shop_owner", password=logins.shop_owner)
     variables = {
         "role": "shop_dms",
@@ -220,7 +224,7 @@ def _let_dms_in(source: PostgresServer, target: PostgresServer, logins: Logins) 
     }
     source.psql(PRIVILEGES / "dms_source.sql", dbname=BY_DMS, variables=variables)
     source.psql(SQL / "local_dms.sql", dbname=BY_DMS, variables=variables)
-    target.psql(PRIVILEGES / "dms_target.sql", dbname=BY_DMS, variables=variables)
+    target.psql(PRIVILEGES / "dms_target.sql", dbname=BY_DMS, variables={**variables, "role": "dms_writes"})
 
 
 def _folders(directory: Path, plans: Sequence[str]) -> None:
@@ -304,7 +308,7 @@ def _aws(aws: LocalAws, source: PostgresServer, target: PostgresServer, logins: 
             "conn_type": "postgres",
             "host": server.host,
             "port": server.port,
-            "login": "shop_dms",
+            "login": "shop_dms" if side == "source" else "dms_writes",
             "password": logins.shop_dms,
             "schema": BY_DMS,
         }
