@@ -241,20 +241,12 @@ class Journal:
             [migration],
         ).fetchall()
 
-    def set_part(self, migration: UUID, table: Table, *, state: str, rows: int | None = None) -> None:
-        """Enter how far a table is; rows None: as before."""
+    def set_part(self, migration: UUID, name: tuple[str, str], *, state: str, rows: int | None = None) -> None:
+        """Enter how far the table of that schema and name is; rows None: as before."""
         self.conn.execute(
             "UPDATE crossfade.part SET state = %s, rows = COALESCE(%s, rows), changed_at = clock_timestamp()"
-            " WHERE migration_id = %s AND schema = %s AND name = %s",
-            [state, rows, migration, table.schema, table.name],
-        )
-
-    def set_part_state(self, migration: UUID, name: tuple[str, str], state: str) -> None:
-        """Enter how far the table of that schema and name is."""
-        self.conn.execute(
-            "UPDATE crossfade.part SET state = %s, changed_at = clock_timestamp()"
             " WHERE migration_id = %s AND (schema, name) = (%s, %s)",
-            [state, migration, *name],
+            [state, rows, migration, *name],
         )
 
     def sample(self, migration: UUID, lag: Lag) -> None:

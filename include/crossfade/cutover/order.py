@@ -273,7 +273,8 @@ def _let_go(section: Section, done: list[Step], problems: list[str]) -> None:
             step.undo()
         except Exception as error:  # the others are undone all the same; the caller says what was left
             problems.append(f"{step.name}: {error}")
-    section.journal.change_state(section.migration, State.CUTTING_OVER, State.ACTIVE)
+    if not problems:  # else an abort, or the next try, has to find that there is something to tidy
+        section.journal.change_state(section.migration, State.CUTTING_OVER, State.ACTIVE)
 
 
 @contextmanager

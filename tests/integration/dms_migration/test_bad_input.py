@@ -137,3 +137,15 @@ def test_settings_that_dms_would_refuse_are_refused_before_it_sees_them(
     prepared: Any, given: dict[str, str], settings: dict[str, Any], says: str
 ) -> None:
     refused(prepared, given, says, dms_phases.provision, settings=settings)
+
+
+def test_a_role_that_inherits_nothing_is_refused(small_world: Callable[..., Any]) -> None:
+    world = small_world("CREATE TABLE plain (id int PRIMARY KEY)")
+    phases.prepare(world.m)
+    world.execute("target", "ALTER ROLE shop_dms NOINHERIT")
+    try:
+        with pytest.raises(PreconditionError, match='ALTER ROLE "shop_dms" INHERIT'):
+            dms_phases.provision(world.m)
+    finally:
+        world.execute("target", "ALTER ROLE shop_dms INHERIT")
+    dms_phases.provision(world.m)

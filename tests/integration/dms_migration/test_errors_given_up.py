@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,11 @@ from crossfade.cutover import recovery
 from crossfade.engines.dms import phases as dms_phases
 from crossfade.engines.dms import task
 from crossfade.engines.dms.endpoints import SETTINGS, endpoint_by_arn, endpoint_by_id
+from crossfade.engines.dms.records import DmsRecords
 from crossfade.engines.dms.resource import name_of
 from crossfade.engines.dms.resources import instance_of
 from crossfade.engines.dms.statistics import statistics
+from crossfade.journal import Journal
 from crossfade.routers.base import Side
 from crossfade_lab.processes import wait_until
 
@@ -107,3 +110,25 @@ def test_given_up_while_it_streams_and_what_was_given_by_its_arn_is_left_alone(
     for arn in given.values():
         assert endpoint_by_arn(world.dms, arn) is not None
     assert instance_of(world.dms, instance).identifier == "shared"
+
+
+def test_a_slot_that_dms_leaves_behind_is_dropped(small_world: Callable[..., Any]) -> None:
+    world = small_world(*TABLES, dms={"settings": {"FullLoadSettings": {"CommitRate": 100}}})
+    world.provide()
+    world.aws.fault(world.task.arn, load_delay_ms_per_batch=200)
+    dms_phases.start_task(world.m)
+
+    def slot() -> str | None:
+        dms_phases.note_slot(world.m)  # as the sensor task_running does
+        with world.m.session(Side.TARGET, "test") as conn:
+            return DmsRecords(conn, Journal(conn).get(world.m.plan.name).id).identifier("slot")
+
+    assert wait_until(lambda: slot() is not None, seconds=60, every=0.05)
+    left = slot()
+    task.delete(world.dms, name_of(world.m.plan.name), time.monotonic() + 60)
+    assert world.rows("source", "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()") == []
+    world.value("source", f"SELECT pg_create_logical_replication_slot('{left}', 'pgoutput')")
+
+    recovery.abandon(world.m)
+
+    require_nothing_left(world)

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from crossfade import phases
-from crossfade.cutover import order, recovery
-from crossfade.errors import NotOursToWrite
+from crossfade.cutover import order, recovery, steps
+from crossfade.errors import NotOursToWrite, PreconditionError
 from crossfade.journal import State
 from crossfade.routers.base import Side
 from crossfade.schema.compare import compare
@@ -116,3 +116,27 @@ def test_ddl_after_the_copy_is_refused_and_taken_up_by_preparing_again(world: ob
     world.load()
 
     assert validation.validate(world.m, run_id="two").tables == 15
+
+
+def test_what_an_undo_could_not_tidy_is_tidied_by_an_abort(world: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.load()
+    validation.validate(world.m, run_id="one")
+    approve(world.m, "one")
+
+    def fail(step: steps.Step) -> None:
+        raise PreconditionError("a fault of this test")
+
+    enabled = "SELECT bool_and(subenabled) FROM pg_subscription"
+    with monkeypatch.context() as broken:
+        broken.setattr(steps.Smoke, "run", fail)
+        broken.setattr(steps.StopForward, "undo", fail)
+        with pytest.raises(order.CutoverUndone, match="at the step smoke"):
+            order.run(world.m, run_id="one")
+    with psycopg.connect(world.through_router()) as client:
+        assert client.execute("SELECT count(*) FROM orders").fetchone() is not None
+    with world.admin("target") as target:
+        assert target.execute(enabled).fetchone() == (False,)
+        recovery.settle(world.m)
+        assert target.execute(enabled).fetchone() == (True,)
+    with world.m.journal() as journal:
+        assert journal.get("shop").state is State.ACTIVE

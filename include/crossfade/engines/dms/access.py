@@ -115,6 +115,11 @@ def let_write(target: Connection, plan: str, role: str, tables: Sequence[Name], 
         _grant(target, [("crossfade", control.watermark_table(watermark)), *tables], group)
         end_writing(target, plan, role, tables)
         begin_writing(target, plan, role)
+        if len(target.execute(_QUERIES["writable"], {**_named(tables), "role": role}).fetchall()) < len(set(tables)):
+            raise PreconditionError(
+                f"DMS's role {role} on the target does not inherit what the group {writers_of(plan)} may do: "
+                f"ALTER ROLE {sql.Identifier(role).as_string()} INHERIT; nothing was granted"
+            )
 
 
 def begin_writing(target: Connection, plan: str, role: str) -> None:

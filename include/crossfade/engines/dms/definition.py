@@ -1,4 +1,4 @@
-"""What a replication task of a plan is: its table mappings, its settings, and the memory that takes."""
+"""What a replication task of a plan is: its tables with their keys, its mappings and settings, the memory it takes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from crossfade.engines.dms.ranges import TableRanges, table_ranges
 from crossfade.engines.dms.resources import ensure, instance_of
 from crossfade.engines.dms.settings import MOST_COMMIT_RATE, TaskSettings, lossy, task_settings
 from crossfade.errors import PreconditionError
+from crossfade.schema.archive import classify, entries
+from crossfade.schema.restore import IndexBuilder
 
 log = logging.getLogger(__name__)
 
@@ -123,3 +125,12 @@ def _arns(engine: DmsEngine) -> tuple[str, str, str]:
         deadline=time.monotonic() + plan.start_timeout.total_seconds(),
     )
     return made.instance.arn, made.source.arn, made.target.arn
+
+
+def build_keys(engine: DmsEngine) -> None:
+    """Primary keys before the rows: changes that DMS caches meanwhile find their rows by them."""
+    archived = entries(engine.record.archive or b"")
+    keys = [entry for entry in archived if entry.kind == "CONSTRAINT" and " PRIMARY KEY " in entry.sql]
+    builder = IndexBuilder(keys, classify(engine.source, archived))
+    for table in tables_of(engine):
+        builder.build_all(engine.target, table.oid, log.info)

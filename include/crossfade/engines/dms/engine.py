@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,7 @@ from crossfade.cutover import fence
 from crossfade.engines.base import Drained, Lag, Progress, TableProgress
 from crossfade.engines.dms import task
 from crossfade.engines.dms.access import (
+    RoleUnknown,
     begin_writing,
     dms_of,
     dms_role,
@@ -26,6 +28,7 @@ from crossfade.engines.dms.access import (
     require_role,
     writers_of,
 )
+from crossfade.engines.dms.endpoints import UnknownEndpoint
 from crossfade.engines.dms.failures import explained, failure_of
 from crossfade.engines.dms.lobs import require_whole
 from crossfade.engines.dms.opinion import SecondOpinion
@@ -33,7 +36,7 @@ from crossfade.engines.dms.records import DmsRecords
 from crossfade.engines.dms.refusals import Client
 from crossfade.engines.dms.resource import Kind, name_of
 from crossfade.engines.dms.resources import delete_made
-from crossfade.engines.dms.slots import SlotUnknown, drop_slot, find_slot
+from crossfade.engines.dms.slots import SlotLost, SlotUnknown, drop_slot, find_slot, unread_slots
 from crossfade.engines.dms.statistics import COMPLETED, TableStatistics, statistics
 from crossfade.engines.logical.waves import stream_name
 from crossfade.engines.watermarks import Watermarks, flush
@@ -218,6 +221,11 @@ class DmsEngine:
         begin_writing(self.target, self.m.plan.name, role)
         fence.let_in(self.target, role)
 
+    def note_slot(self) -> None:
+        """Keep the name of the slot that a task reads right now: it shows only then. Nothing where none is seen."""
+        with suppress(SlotUnknown, SlotLost, RoleUnknown, UnknownEndpoint):
+            find_slot(self.source, self.records, self.roles[Side.SOURCE])
+
     def wait_for_slot(self, deadline: float) -> str:
         """
         The name of DMS's slot, once a running task reads from it.
@@ -255,9 +263,16 @@ class DmsEngine:
 
     def drop(self) -> None:
         """Remove the task, its slot, its control tables, the watermark and DMS's privileges; safe to call again."""
+        self.note_slot()
         task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS)
         self.records.forget("task")
         drop_slot(self.source, self.records)
+        if left := unread_slots(self.source):
+            log.warning(
+                "nobody reads these replication slots of the source's database: %s. Drop those that AWS DMS has left: "
+                "they keep the source's WAL",
+                ", ".join(left),
+            )
         for row in self.target.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r'"
             " AND starts_with(relname, 'awsdms_')"

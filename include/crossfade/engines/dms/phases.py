@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from crossfade import control
 from crossfade.engines.dms import task
 from crossfade.engines.dms.access import let_read, let_write, require_role
-from crossfade.engines.dms.definition import TaskDefinition, define, ranges_of, require_memory, settings_of, tables_of
+from crossfade.engines.dms.definition import (
+    TaskDefinition,
+    build_keys,
+    define,
+    ranges_of,
+    require_memory,
+    settings_of,
+    tables_of,
+)
 from crossfade.engines.dms.engine import STOP_SECONDS, DmsEngine
 from crossfade.engines.dms.failures import explained
 from crossfade.engines.dms.lobs import (
@@ -42,10 +50,8 @@ from crossfade.engines.dms.waiting import until
 from crossfade.errors import PreconditionError
 from crossfade.journal import Journal
 from crossfade.routers.base import Side
-from crossfade.schema.archive import classify, entries
 from crossfade.schema.ledger import Ledger
 from crossfade.schema.not_null import drop_not_null as drop
-from crossfade.schema.restore import IndexBuilder
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -92,7 +98,7 @@ def provision(m: Migration) -> Provisioned:
         if found is None or not found.has_run:  # a watermark that streams is not emptied
             control.add_stream(engine.source, engine.watermark)
             control.add_stream(engine.target, engine.watermark)
-        _build_keys(engine)
+        build_keys(engine)
         let_read(engine.source, roles[Side.SOURCE], engine.watermark)
         let_write(engine.target, m.plan.name, roles[Side.TARGET], engine.tables, engine.watermark)
         engine.admit()
@@ -121,15 +127,6 @@ def provision(m: Migration) -> Provisioned:
         )
 
 
-def _build_keys(engine: DmsEngine) -> None:
-    """Primary keys before the rows: changes that DMS caches meanwhile find their rows by them."""
-    archived = entries(engine.record.archive or b"")
-    keys = [entry for entry in archived if entry.kind == "CONSTRAINT" and " PRIMARY KEY " in entry.sql]
-    builder = IndexBuilder(keys, classify(engine.source, archived))
-    for table in tables_of(engine):
-        builder.build_all(engine.target, table.oid, log.info)
-
-
 def size_lobs(m: Migration) -> tuple[LobLimit, ...]:
     """
     Measure every LOB, and choose mode and limit of each table. Limits that suffice stay: a change stops the task.
@@ -152,7 +149,7 @@ def size_lobs(m: Migration) -> tuple[LobLimit, ...]:
         with engine.target.transaction():
             engine.records.keep_limits(chosen)
             for name in changed:
-                engine.journal.set_part_state(engine.record.id, name, "waiting")
+                engine.journal.set_part(engine.record.id, name, state="waiting")
         return chosen
 
 
@@ -209,10 +206,11 @@ def start_task(m: Migration) -> TaskState:
         if slot_lost(engine, found):
             log.warning("the slot of the task is lost: everything is loaded again")
             free_of_foreign_keys(engine, engine.tables)
-            task.stop(engine.dms, engine.task, time.monotonic() + STOP_SECONDS)
-            engine.records.forget("slot")
             engine.journal.forget_mark(engine.record.id, LOADED)
-            return task.start_over(engine.dms, engine.task)
+            task.stop(engine.dms, engine.task, time.monotonic() + STOP_SECONDS)
+            begun = task.start_over(engine.dms, engine.task)
+            engine.records.forget("slot")  # last: killed before, the next try still sees that it is lost
+            return begun
         again = to_be_loaded_again(engine, found)
         if not again:
             return task.start(engine.dms, engine.task)
@@ -247,10 +245,16 @@ def load_finished(m: Migration) -> dict[str, int]:
         rows = {}
         for part in tables_of(engine):
             counted = tables[part.schema, part.name].rows
-            engine.journal.set_part(engine.record.id, part, state="streaming", rows=counted)
+            engine.journal.set_part(engine.record.id, (part.schema, part.name), state="streaming", rows=counted)
             rows[part.full_name] = counted
         mark_loaded(engine)
         return rows
+
+
+def note_slot(m: Migration) -> None:
+    """Keep the name of the slot while the task reads from it, so that it can be dropped whatever happens later."""
+    with _engine(m, "note_slot", writes=False) as engine:
+        engine.note_slot()
 
 
 def resume_task(m: Migration) -> str:
@@ -294,6 +298,7 @@ __all__ = [
     "drop_not_null",
     "finish",
     "load_finished",
+    "note_slot",
     "provision",
     "reload_tables",
     "resume_task",

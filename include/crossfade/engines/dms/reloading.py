@@ -101,4 +101,4 @@ def reload(engine: DmsEngine, tables: Sequence[Name]) -> None:
         deadline=deadline,
     )
     for name in tables:
-        engine.journal.set_part_state(engine.record.id, name, "streaming")
+        engine.journal.set_part(engine.record.id, name, state="streaming")

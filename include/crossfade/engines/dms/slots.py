@@ -62,6 +62,11 @@ def find_slot(source: Connection, records: DmsRecords, role: str) -> Slot:
     return Slot(name=row["name"], active=row["active"], bytes_behind=row["bytes_behind"])
 
 
+def unread_slots(source: Connection) -> list[str]:
+    """Logical slots of this database from which nobody reads."""
+    return [row["name"] for row in source.execute(_QUERIES["unread"]).fetchall()]
+
+
 def drop_slot(source: Connection, records: DmsRecords) -> None:
     """Drop the slot where deleting the task has left it; nothing where it is gone. Raises `TransientError`."""
     known = records.identifier("slot")

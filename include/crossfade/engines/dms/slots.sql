@@ -7,3 +7,7 @@ WHERE s.database = current_database() AND s.slot_type = 'logical'
 
 -- drop: drops the known slot where it is there
 SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %(known)s
+
+-- unread: logical slots of this database that have no reader
+SELECT slot_name AS name FROM pg_replication_slots
+WHERE database = current_database() AND slot_type = 'logical' AND NOT active AND NOT temporary ORDER BY 1

@@ -85,7 +85,7 @@ class LogicalEngine:
         loaded = self._copy(wave, stream, tables, purpose)
         stream.subscribe(self.target)
         for table in tables:
-            self.journal.set_part(self.record.id, table, state="streaming")
+            self.journal.set_part(self.record.id, (table.schema, table.name), state="streaming")
         log.info("wave %s: %s rows in %.1f s; changes stream from now on", wave, loaded.rows, loaded.seconds)
         return loaded
 
@@ -112,7 +112,7 @@ class LogicalEngine:
         names = sql.SQL(", ").join(table.identifier for table in tables)
         self.target.execute(sql.SQL("TRUNCATE {}").format(names))
         for table in tables:
-            self.journal.set_part(self.record.id, table, state="waiting", rows=0)
+            self.journal.set_part(self.record.id, (table.schema, table.name), state="waiting", rows=0)
 
     def _copy(self, wave: int, stream: Stream, tables: list[Table], purpose: str) -> Loaded:
         load = self.m.plan.load

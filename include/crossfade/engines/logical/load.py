@@ -189,7 +189,7 @@ class WaveCopy:
 
     def _enter(self, table: Table, state: str) -> None:
         with self._lock:
-            self.journal.set_part(self.migration, table, state=state, rows=self._rows[table.oid])
+            self.journal.set_part(self.migration, (table.schema, table.name), state=state, rows=self._rows[table.oid])
 
 
 def _raise_first(errors: list[BaseException | None]) -> None:
