@@ -1,5 +1,6 @@
 # Everything that is done with this repository. Each target prepares what it needs: `make demo` on a fresh machine is
-# enough. Needs Python 3.11 to 3.13, and PgBouncer (installed by apt-get where that is allowed).
+# enough. Needs Python 3.11 to 3.13, PgBouncer and, for the tests, an SSH server (both are installed by apt-get where
+# that is allowed).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,30 +18,36 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 LAB := $(VENV)/bin/crossfade-lab
 INSTALLED := $(VENV)/.installed
-TYPED := include plugins lab dags/crossfade_dags
-# The longest first, which is one piece: the others are shared out meanwhile, the quickest last
-TESTS := $(wildcard tests/e2e tests/dags tests/integration tests/unit)
+TYPED := include plugins lab bench dags/crossfade_dags
+# The longest first, which are one piece each: the others are shared out meanwhile, the quickest last
+TESTS := $(wildcard tests/e2e tests/crash tests/dags tests/integration tests/unit)
 PLANS := $(filter-out %.schema.json,$(wildcard include/migrations/*.yaml))
 PLAN_SCHEMA := include/migrations/plan.schema.json
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo lab test test-unit lint format requirements schema clean pgbouncer
+.PHONY: help demo lab test test-unit crash bench-cutover lint format requirements schema clean programs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: $(INSTALLED) pgbouncer  ## Migrate a shop under write load and prove that no write was lost [ENGINE=dms] [APPROVE=manual] [ROWS=n]
+demo: $(INSTALLED) programs  ## Migrate a shop under write load and prove that no write was lost [ENGINE=dms] [APPROVE=manual] [ROWS=n]
 	$(LAB) demo --engine $(ENGINE) --approve $(APPROVE) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-lab: $(INSTALLED) pgbouncer  ## Start databases, PgBouncers and Airflow, and leave them running; `make clean` ends them [ENGINE=dms]
+lab: $(INSTALLED) programs  ## Start databases, PgBouncers and Airflow, and leave them running; `make clean` ends them [ENGINE=dms]
 	$(LAB) up --engine $(ENGINE) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-test: $(INSTALLED) pgbouncer  ## Run all tests [ARGS="-k word -x"] [WORKERS=n]
+test: $(INSTALLED) programs  ## Run all tests [ARGS="-k word -x"] [WORKERS=n]
 	$(PYTHON) -m pytest $(TESTS) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) < /dev/null
 
 test-unit: $(INSTALLED)  ## Run the tests that need no server: seconds
 	$(PYTHON) -m pytest tests/unit $(ARGS) < /dev/null
+
+crash: $(INSTALLED) programs  ## Run the crash matrix, hours; goes on where it was left [ARGS="--only forward:fence --again"]
+	$(PYTHON) tests/crash/matrix.py $(ARGS) < /dev/null
+
+bench-cutover: $(INSTALLED) programs  ## Measure what clients feel of a cutover, beside other ways [ARGS="--rounds 1 --skip-airflow"]
+	$(PYTHON) -m bench.cutover $(ARGS) < /dev/null
 
 lint: $(INSTALLED)  ## Check style, types, the plans and the compose file
 	$(PYTHON) -m ruff check
@@ -93,17 +100,24 @@ $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml lab/pyproject
 	fi
 	@touch $@
 
-# No service is started: the lab runs PgBouncers of its own, and a container has no init
-pgbouncer:
-	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \
-	if command -v pgbouncer > /dev/null; then exit 0; fi; \
+# program:package:service. No service is started, now or at the next boot: the lab runs its own
+PROGRAMS := pgbouncer:pgbouncer:pgbouncer
+test: PROGRAMS += sshd:openssh-server:ssh
+
+programs:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; missing=; services=; \
+	for entry in $(PROGRAMS); do \
+	    command -v "$${entry%%:*}" > /dev/null && continue; \
+	    package=$${entry#*:}; missing="$$missing $${package%:*}"; services="$$services $${entry##*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then root=; \
 	elif sudo -n true 2> /dev/null; then root=sudo; \
 	else root=none; fi; \
 	if [ "$$root" = none ] || ! command -v apt-get > /dev/null; then \
-	    echo "PgBouncer is missing, and cannot be installed from here. Install it: sudo apt-get install pgbouncer" >&2; exit 1; \
+	    echo "Missing, and cannot be installed from here. Install it: sudo apt-get install$$missing" >&2; exit 1; \
 	fi; \
-	echo "Installing PgBouncer"; \
+	echo "Installing$$missing"; \
 	policy=/usr/sbin/policy-rc.d; \
 	if [ ! -e $$policy ]; then \
 	    trap "$$root rm -f $$policy" EXIT; \
@@ -111,8 +125,9 @@ pgbouncer:
 	fi; \
 	apt="$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0"; \
 	$$apt update < /dev/null; \
-	$$apt install -y --no-install-recommends pgbouncer < /dev/null > /dev/null; \
-	command -v pgbouncer > /dev/null
+	$$apt install -y --no-install-recommends $$missing < /dev/null > /dev/null; \
+	if command -v systemctl > /dev/null; then $$root systemctl --quiet disable $$services < /dev/null || true; fi; \
+	for entry in $(PROGRAMS); do command -v "$${entry%%:*}" > /dev/null; done
 
 # Pins are kept where they still fit; `rm requirements*.txt` first brings everything up to date
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate --no-header

@@ -7,13 +7,14 @@ from crossfade_airflow.operators.abort import AbortAction, AbortOperator
 DOC = """
 ### Abort a migration
 
-Safe at any time, and again. What is the case is read from the databases and the router, not from what was planned.
-Restoring traffic needs only the source and the router.
+Safe at any time, and again: before, during and after a cutover or a rollback. What is the case is read from the
+databases and the routers, not from what was planned. A cutover that is alive is asked to give up first.
 
-- **restore_traffic** opens the side with authority: the source until a cutover was decided, the target afterwards.
-  Held clients go on. The streams stay, so the migration can go on too.
+- **restore_traffic** opens the side with authority, and held clients go on. That is the side being left until the
+  cutover or rollback is decided, the other one afterwards. Traffic comes first and needs only that side and the
+  routers; the streams are put in order when both sides can be reached. The migration can go on.
 - **abandon** does the same, then drops streams and slots and gives the migration up. What was copied stays on the
-  target. Refused once the target serves.
+  target. Refused once the target serves: trigger **<plan>.rollback** first.
 
 If it fails, it says what it could not reach. Put that right and trigger it again.
 """

@@ -6,16 +6,15 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from crossfade.plan import load_plan
+from crossfade.plan import Plan
 from crossfade_dags import migrate_dms, migrate_logical
 from crossfade_dags.migrate_docs import DAG_DOC
 from crossfade_dags.migrate_ends import ends
 from crossfade_dags.stop_after import PARAM, skip_when_stopped, stop_after_param
 
 
-def migration(file: str) -> DAG:
-    """The DAG of the plan in that file. Raises `PlanError`, which Airflow shows as this file's import error."""
-    plan = load_plan(file)
+def migrate(plan: Plan, file: str) -> DAG:
+    """The DAG. :param file: the plan's, which is read again when it is taken up"""
     engine = migrate_dms if plan.engine == "dms" else migrate_logical
     stages = engine.stages(plan)
     with DAG(

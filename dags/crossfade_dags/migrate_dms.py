@@ -24,7 +24,7 @@ from crossfade_airflow.sensors.dms_cdc_latency import DmsCdcLatencySensor
 from crossfade_airflow.sensors.dms_full_load import DmsFullLoadSensor
 from crossfade_airflow.sensors.dms_task_running import DmsTaskRunningSensor
 from crossfade_airflow.sensors.dms_validation import DmsValidationSensor
-from crossfade_dags.migrate_ends import Ends, named, of_plan, slot_lag
+from crossfade_dags.migrate_ends import Ends, last_stages, named, of_plan, slot_lag, wire_end
 from crossfade_dags.stop_after import Stages
 
 PICTURE = """\
@@ -35,10 +35,10 @@ PICTURE = """\
  resume_task → catch_up → validate → rehearse
                                         │
             clients keep writing        ▼
-            all this time         approve_cutover   you decide here
-                                        │
-            clients wait                ▼
-            an instant            cutover → reconcile"""
+            all this time            window → approve_cutover   you decide here
+                                                     │
+            clients wait                             ▼
+            an instant                           cutover → reconcile"""
 
 _POKE_SECONDS = 5.0  #: between two looks at AWS, which throttles an account: a few plans at a time stay far below
 
@@ -56,10 +56,7 @@ def stages(plan: Plan) -> Stages:
         ("resume_task",),
         ("catch_up",),
         ("validate", "check_lobs", *(("dms_validation",) if _dms(plan).validation else ())),
-        ("rehearse",),
-        ("approve_cutover",),
-        ("cutover",),
-        ("reconcile",),
+        *last_stages(plan),
     )
 
 
@@ -78,10 +75,8 @@ def wire(plan: Plan, ends: Ends) -> None:
         _catch_up(plan, resume_task.output),
         [ends.validate, *_checks(plan)],
         ends.rehearse,
-        ends.approve_cutover,
-        ends.cutover,
-        ends.reconcile,
     )
+    wire_end(plan, ends)
 
 
 def _load(plan: Plan) -> TaskGroup:
@@ -113,6 +108,7 @@ def _assessment(plan: Plan) -> list[AssessmentRunOperator]:
             aws_conn_id=dms.aws,
             poke_interval=_POKE_SECONDS,
             timeout=dms.start_timeout.total_seconds(),
+            **of_plan(plan),
             **named("dms_assessment"),
         )
     ]

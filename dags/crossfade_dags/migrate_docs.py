@@ -11,8 +11,8 @@ DAG_DOC = """
 
 - Trigger it without parameters to migrate; with **stop_after** for a dress rehearsal.
 - Nothing the application sees changes before `cutover`. Until then a failed task may be cleared at any time.
-- Trigger it again after a failure, a rejection or a dress rehearsal: what is copied stays copied.
-- To give up at any time: the DAG **abort** with plan = `{plan}`.
+- Trigger it again after a failure, a rejection, a dress rehearsal or a rollback: what is copied stays copied.
+- To give up before the cutover: the DAG **abort** with plan = `{plan}`. To go back after it: **{plan}.rollback**.
 """
 
 TASK_DOCS = {
@@ -96,7 +96,8 @@ itself, at a moment at which the target is consistent. The log shows every table
 right and clear this task: the replication task goes on where it stopped.
 """,
     "resume_task": """
-**Lets the replication task go on with the changes** made since the load, now that keys and indexes are there.
+**Lets the replication task go on with the changes** made since the load, now that keys and indexes are there. Since a
+rollback rows are carried natively: like all tasks of AWS DMS it then finds nothing to do.
 
 *When it fails:* the log has DMS's reason, or names the slot that is missing on the source. Clear it.
 """,
@@ -141,6 +142,12 @@ repair or load its table again, then clear this task.
 
 *When it fails:* the log says which step and why. Nothing was paused. Put it right, then clear this task.
 """,
+    "window": """
+**Waits for the hours of `cutover.window`**, by the clock of its zone. A plan without one is not waited for. Occupies no
+worker. The cutover itself refuses to begin outside of them, so answer the gate while the window is open.
+
+*When it fails:* the target, whose journal holds the plan, could not be reached. Clear it.
+""",
     "approve_cutover": """
 **The gate. You decide under *Required actions*.** It shows lag, validation, rows, the predicted pause, and what has
 changed in the YAML since it was pinned. Only the plan's approvers count: marking this task as success opens nothing.
@@ -149,12 +156,40 @@ changed in the YAML since it was pinned. Only the plan's approvers count: markin
 
 *When it fails:* clear it, and you are asked again.
 """,
+    "hooks_before": """
+**Runs a DAG of your own before the cutover**, to its end, after the approval. Occupies no worker. Its conf has the key
+`crossfade`: plan, event, direction.
+
+*When it fails:* the DAG failed, is paused or unknown; clients were not held. Hooks of `undone` are run. Put it right,
+then clear this task: the DAG is run again.
+""",
+    "hooks_after": """
+**Runs a DAG of your own after the cutover**, to its end. Occupies no worker.
+
+*When it fails:* the DAG failed, is paused or unknown. The application has been moved all the same. Put it right, then
+clear this task: the DAG is run again.
+""",
+    "hooks_undone": """
+**Runs a DAG of your own where the cutover came to nothing**: refused, undone or aborted, or stopped by a hook before
+it. Skipped in any other case.
+
+*When it fails:* the DAG failed, is paused or unknown. The application is where it was all the same. Put it right, then
+clear this task: the DAG is run again.
+""",
     "cutover": """
 **Holds the clients for an instant and moves them to the target**: pause, fence, drain, sequences, decide, open, resume.
 Refuses without an approval of this plan and its newest validation.
 
 *When it fails:* the application is back on the side that the decision names; the log says which, and why. To try again,
 clear `validate` and everything after it. It never retries by itself. If in doubt, trigger the DAG **abort**.
+""",
+    "cutover_guard": """
+**Watches `cutover` from another host, in the triggerer.** Where the host of that task is lost in the pause, it brings
+the clients to the side that has authority, within 15 s. Occupies no worker. Its log and XCom say what it has done; in
+general that is nothing.
+
+*When it fails:* something of the cutover could not be settled, as a database or a router cannot be reached. Trigger the
+DAG **abort** once it can be.
 """,
     "reconcile": """
 **Confirms that the move is complete**: definitions equal, sequences at or past the source's, clients on the target.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from airflow.sdk import chain
+
 from crossfade.plan import Plan
 from crossfade_airflow.operators.approve_cutover import CutoverApprovalOperator
 from crossfade_airflow.operators.assess import AssessOperator
@@ -14,8 +16,13 @@ from crossfade_airflow.operators.prepare import PrepareOperator
 from crossfade_airflow.operators.reconcile import ReconcileOperator
 from crossfade_airflow.operators.rehearse import RehearseOperator
 from crossfade_airflow.operators.validate import ValidateOperator
+from crossfade_airflow.sensors.cutover_guard import CutoverGuardSensor
+from crossfade_airflow.sensors.cutover_window import CutoverWindowSensor
 from crossfade_airflow.sensors.replication_slot_lag import ReplicationSlotLagSensor
+from crossfade_dags.guarded import beside, guard_of
+from crossfade_dags.hooks import groups, with_hooks
 from crossfade_dags.migrate_docs import TASK_DOCS
+from crossfade_dags.stop_after import Stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +34,10 @@ class Ends:
     harden: HardenOperator
     validate: ValidateOperator
     rehearse: RehearseOperator
+    window: CutoverWindowSensor
     approve_cutover: CutoverApprovalOperator
     cutover: CutoverOperator
+    cutover_guard: CutoverGuardSensor
     reconcile: ReconcileOperator
 
 
@@ -41,9 +50,30 @@ def ends(plan: Plan, file: str) -> Ends:
         harden=HardenOperator(**named("harden"), **shared),
         validate=ValidateOperator(**named("validate"), **shared),
         rehearse=RehearseOperator(**named("rehearse"), **shared),
+        window=CutoverWindowSensor(**named("window"), **shared),
         approve_cutover=CutoverApprovalOperator(**named("approve_cutover"), **shared, plan_file=file),
         cutover=CutoverOperator(**named("cutover"), **shared),
+        cutover_guard=guard_of(plan, "cutover", **named("cutover_guard")),
         reconcile=ReconcileOperator(**named("reconcile"), **shared),
+    )
+
+
+def wire_end(plan: Plan, ends: Ends) -> None:
+    """From the rehearsal to the end: the same for every engine."""
+    chain(ends.rehearse, ends.window, ends.approve_cutover)
+    with_hooks(plan, ends.approve_cutover, ends.cutover)
+    beside(ends.cutover, ends.cutover_guard)
+    chain(ends.cutover, ends.reconcile)
+
+
+def last_stages(plan: Plan) -> Stages:
+    """What `wire_end` wires, in order. A run cannot stop between a hook before the cutover and the cutover."""
+    return (
+        ("rehearse",),
+        ("window",),
+        ("approve_cutover",),
+        (*groups(plan, "before"), "cutover", "cutover_guard"),
+        ("reconcile", *groups(plan, "after", "undone")),
     )
 
 

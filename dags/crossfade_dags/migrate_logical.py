@@ -9,14 +9,14 @@ from airflow.sdk import TaskGroup, chain
 from crossfade.plan import Plan
 from crossfade_airflow.operators.load_wave import LoadWaveOperator
 from crossfade_airflow.sensors.subscription_caught_up import SubscriptionCaughtUpSensor
-from crossfade_dags.migrate_ends import Ends, named, of_plan, slot_lag
+from crossfade_dags.migrate_ends import Ends, last_stages, named, of_plan, slot_lag, wire_end
 from crossfade_dags.stop_after import Stages
 
 PICTURE = """\
  assess → prepare → load (a task a wave) → harden → catch_up → validate → rehearse
                                                                               │
             clients keep writing to the source all this time                  ▼
-                                                                    approve_cutover   you decide here
+                                                           window → approve_cutover   you decide here
                                                                               │
                                             clients wait an instant           ▼
                                                                  cutover → reconcile"""
@@ -31,10 +31,7 @@ def stages(plan: Plan) -> Stages:
         ("harden",),
         ("catch_up",),
         ("validate",),
-        ("rehearse",),
-        ("approve_cutover",),
-        ("cutover",),
-        ("reconcile",),
+        *last_stages(plan),
     )
 
 
@@ -52,10 +49,8 @@ def wire(plan: Plan, ends: Ends) -> None:
         _catch_up(plan, waves["streams"]),
         ends.validate,
         ends.rehearse,
-        ends.approve_cutover,
-        ends.cutover,
-        ends.reconcile,
     )
+    wire_end(plan, ends)
 
 
 def _catch_up(plan: Plan, streams: Any) -> TaskGroup:

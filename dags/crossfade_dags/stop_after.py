@@ -19,14 +19,18 @@ Stages = Sequence[tuple[str, ...]]
 
 
 def stop_after_param(stages: Stages) -> Param:
-    """The parameter: one of the tasks but the last, or nothing."""
+    """The parameter: one of the tasks but the last, or nothing. Hooks and guard go with the task that they are for."""
     return Param(
         None,
         type=["null", "string"],
-        enum=[None, *(task for stage in stages[:-1] for task in stage)],
+        enum=[None, *(task for stage in stages[:-1] for task in stage if not _attends(task))],
         title="Stop after",
         description="Skip everything after this task, for a dress rehearsal. Empty: go on to the end",
     )
+
+
+def _attends(task: str) -> bool:
+    return task.startswith("hooks_") or task.endswith("_guard")
 
 
 def skip_when_stopped(stages: Stages) -> Callable[[Context], None]:

@@ -7,3 +7,13 @@ GRANT :"owner" TO :"role";                         -- publish its tables; fence 
 GRANT CREATE, CONNECT ON DATABASE :"database" TO :"role";          -- schema crossfade, publications
 -- Optional, plain servers only: carries SCRAM verifiers, so that applications keep their passwords.
 GRANT SELECT ON pg_catalog.pg_authid TO :"role";
+-- For a way back, which is the default: the source then subscribes to the target. Before 16 only a superuser may, so that
+-- the migration role has to be one (on RDS: GRANT rds_superuser).
+SELECT current_setting('server_version_num')::int >= 160000 AS may_be_granted \gset
+\if :may_be_granted
+GRANT pg_create_subscription TO :"role";
+\endif
+-- For a way back with smoke statements, which run as the application's role: -v application=…
+\if :{?application}
+GRANT :"application" TO :"role";
+\endif

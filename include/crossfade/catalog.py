@@ -166,3 +166,9 @@ def prepared_transactions(conn: Connection) -> list[PreparedTransaction]:
 def definition_stamp(conn: Connection) -> str:
     """A hash that changes with DDL on anything that row replication depends on. A few milliseconds."""
     return str(scalar(conn, _QUERIES["definition_stamp"]))
+
+
+def row_changes(conn: Connection) -> int:
+    """Rows inserted, updated and deleted in this database, as its statistics count them; a little late."""
+    query = "SELECT tup_inserted + tup_updated + tup_deleted FROM pg_stat_database WHERE datname = current_database()"
+    return int(scalar(conn, query))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -20,15 +21,19 @@ from rich.table import Table
 from crossfade import phases
 from crossfade.assess import assess as assess_plan
 from crossfade.aws import CLIENT_CONFIG
+from crossfade.cleanup import cleanup as clean_up
 from crossfade.connect import Endpoint
 from crossfade.cutover import recovery
+from crossfade.cutover.abandon import abandon as giving_up
 from crossfade.engines.dms import parameters
 from crossfade.errors import CrossfadeError, PreconditionError
+from crossfade.http_endpoint import HttpEndpoint
 from crossfade.migration import Migration
 from crossfade.plan import load_plan
 from crossfade.quantities import format_size
 from crossfade.routers.base import Side
 from crossfade.schema.compare import compare as compare_schema
+from crossfade.ssh import SshEndpoint
 from crossfade.validation.run import validate as validate_migration
 
 app = typer.Typer(
@@ -63,6 +68,34 @@ def aws_from_environment(connection: str, service: str) -> Any:
         ) from None
 
 
+def ssh_from_environment(connection: str) -> SshEndpoint:
+    """
+    The host of an SSH connection id: ``sftp://user@host:22?key_file=…`` in ``CROSSFADE_SSH_<ID>``.
+
+    Options: `ssh.OPTIONS`, percent-encoded. Raises `PreconditionError`.
+    """
+    variable = f"CROSSFADE_SSH_{connection.upper()}"
+    if not (uri := os.environ.get(variable)):
+        raise PreconditionError(
+            f"the plan names the SSH connection {connection!r}: set {variable} to sftp://user@host:22?key_file=…"
+        )
+    return SshEndpoint.from_uri(connection, uri)
+
+
+def http_from_environment(connection: str) -> HttpEndpoint:
+    """
+    Where an HTTP connection id leads: ``https://user:password@host`` in ``CROSSFADE_HTTP_<ID>``.
+
+    Or JSON with the keys url and headers. Raises `PreconditionError`.
+    """
+    variable = f"CROSSFADE_HTTP_{connection.upper()}"
+    if not (text := os.environ.get(variable)):
+        raise PreconditionError(
+            f"the plan names the HTTP connection {connection!r}: set {variable} to https://user:password@host"
+        )
+    return HttpEndpoint.from_text(connection, text)
+
+
 @contextmanager
 def _errors_as_one_line() -> Iterator[None]:
     """And exit status 1."""
@@ -81,14 +114,15 @@ def _migration(plan: str) -> Iterator[Migration]:
     """The plan's migration; errors as one clear line and exit status 1."""
     file = Path(plan) if plan.endswith((".yaml", ".yml")) else Path(f"{plan}.yaml")
     with _errors_as_one_line():
-        yield Migration(load_plan(file.resolve() if file.exists() else file), from_environment, aws_from_environment)
+        declared = load_plan(file.resolve() if file.exists() else file)
+        yield Migration(declared, from_environment, aws_from_environment, ssh_from_environment, http_from_environment)
 
 
 @app.command()
 def assess(plan: Plan) -> None:
     """List what stands in the way of a migration, with remedies. Changes nothing. Exit status 1 with a blocker."""
     with _migration(plan) as m:
-        report = assess_plan(m.plan, m.resolve, m.clients)
+        report = assess_plan(m.plan, m.resolve, m.clients, m.ssh)
         report.render(console)
         if report.blockers:
             sys.exit(1)
@@ -133,15 +167,45 @@ def abort(
 ) -> None:
     """Bring traffic to the side that has authority, whatever is under way. Safe to run at any time, and twice."""
     with _migration(plan) as m:
-        console.print(recovery.abandon(m) if abandon else recovery.settle(m).sentence)
+        console.print(giving_up(m) if abandon else recovery.settle(m).sentence)
 
 
 @app.command()
-def cleanup(plan: Plan) -> None:
-    """After the cutover: remove slots, streams and watermarks, and the task, endpoints and instance made in AWS."""
+def cleanup(
+    plan: Plan,
+    early: Annotated[bool, typer.Option(help="give up a way back that is still promised; asks again")] = False,
+    reopen_source: Annotated[
+        bool, typer.Option(help="who could connect to the source before the cutover may again; else it stays closed")
+    ] = False,
+    poolers_are_permanent: Annotated[
+        bool, typer.Option(help="you have seen to it that poolers lead to the target when they are started again")
+    ] = False,
+    journal: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="keep the journal's rows, which go, in this file, as JSON")
+    ] = None,
+) -> None:
+    """After the rollback window: remove everything of Crossfade's from both sides, and what was made in AWS."""
     with _migration(plan) as m:
-        phases.cleanup(m)
-        console.print(f"nothing carries rows of {m.plan.name} any more; the journal on the target stays")
+        if early and typer.prompt(f"There will be no way back from the target. Type {m.plan.name} to go on") != (
+            m.plan.name
+        ):
+            raise PreconditionError("that is not the plan's name: nothing was changed")
+        report = clean_up(
+            m,
+            run_id="crossfade cleanup",
+            early=early,
+            reopen_source=reopen_source,
+            poolers_are_permanent=poolers_are_permanent,
+        )
+        if journal is not None:
+            journal.write_text(json.dumps(report.journal, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        for line in report.notes:
+            console.print(line, highlight=False)
+        if report.reopening:
+            console.print("the source stays closed to applications; this opens it again as it was:", highlight=False)
+        for statement in report.reopening:
+            console.print(statement, highlight=False, soft_wrap=True)
+        console.print(f"nothing of {m.plan.name} is left on either side; there is no way back", highlight=False)
 
 
 @app.command("parameters")

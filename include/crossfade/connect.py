@@ -36,6 +36,16 @@ SESSION_SETTINGS: Mapping[str, str] = {
 
 CONNECT_TIMEOUT = 10  #: seconds
 
+#: Sessions that look after traffic: they may write, and their server forgets them soon after their host is lost, and
+#: with them the lock that they hold. PostgreSQL's default is what the system has: two hours.
+OF_TRAFFIC: Mapping[str, str] = {
+    "default_transaction_read_only": "off",
+    "tcp_keepalives_idle": "3",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "8000",
+}
+
 #: libpq's environment variable of each keyword that has one; who we are and our encoding are not an endpoint's to say.
 _VARIABLES = {
     option.keyword.decode(): option.envvar.decode()
@@ -110,6 +120,14 @@ class Endpoint:
         """The same server, another database."""
         return replace(self, dbname=dbname)
 
+    def impatient(self) -> Endpoint:
+        """The same database for whoever looks after traffic: a host that does not answer is soon taken for dead."""
+        return self.with_options(connect_timeout="4", tcp_user_timeout="5000")
+
+    def with_options(self, **options: str) -> Endpoint:
+        """The same database, with other libpq keywords, such as connect_timeout in seconds."""
+        return replace(self, options={**self.options, **options})
+
     def connect(
         self, purpose: str, *, autocommit: bool = True, settings: Mapping[str, str] | None = None
     ) -> Connection:
@@ -120,7 +138,7 @@ class Endpoint:
         """
         try:
             conn = psycopg.connect(
-                self.conninfo(**_identity(purpose)),
+                self.conninfo(**{**_identity(purpose), **self._patience}),
                 autocommit=autocommit,
                 row_factory=dict_row,
                 prepare_threshold=None,
@@ -129,6 +147,10 @@ class Endpoint:
             raise Unreachable(name=self.name, address=self.address, reason=str(error)) from error
         _apply(conn, {**SESSION_SETTINGS, **(settings or {})})
         return conn
+
+    @property
+    def _patience(self) -> dict[str, str]:
+        return {key: value for key, value in self.options.items() if key == "connect_timeout"}
 
     @contextmanager
     def session(self, purpose: str, *, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:

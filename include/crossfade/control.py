@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import LiteralString
+
 from psycopg import sql
 
 from crossfade.connect import Connection, scalar
@@ -9,11 +11,22 @@ from crossfade.errors import PreconditionError
 from crossfade.queries import named_queries
 from crossfade.routers.base import Side
 
-VERSION = 2  #: of the tables; raised with every change to them
+VERSION = 3  #: of the tables; raised with every change to them
 
 _DDL = named_queries(__file__)
-#: What only a target has, in the order in which versions added it, and a table by which each part is known.
-_PARTS_OF_TARGET = {"target": "crossfade.migration", "target_2": "crossfade.restore"}
+#: What versions added, in their order, and a query that tells whether it is there: on both sides, and on a target.
+_PARTS: dict[str, LiteralString] = {
+    "both": "SELECT to_regclass('crossfade.attempt') IS NOT NULL",
+    "both_3": (
+        "SELECT EXISTS (SELECT FROM pg_attribute"
+        " WHERE attrelid = to_regclass('crossfade.attempt') AND attname = 'generation')"
+    ),
+}
+_PARTS_OF_TARGET: dict[str, LiteralString] = {
+    "target": "SELECT to_regclass('crossfade.migration') IS NOT NULL",
+    "target_2": "SELECT to_regclass('crossfade.restore') IS NOT NULL",
+    "target_3": "SELECT to_regclass('crossfade.rehearsal') IS NOT NULL",
+}
 
 
 class NewerJournal(PreconditionError):
@@ -55,7 +68,6 @@ def install(conn: Connection, side: Side) -> None:
             conn.execute("CREATE SCHEMA IF NOT EXISTS crossfade")
             conn.execute("CREATE TABLE crossfade.version (version integer NOT NULL)")
             conn.execute("INSERT INTO crossfade.version VALUES (%s)", [VERSION])
-            conn.execute(_DDL["both"])
         for name in _missing(conn, side):
             conn.execute(_DDL[name])
         conn.execute("UPDATE crossfade.version SET version = %s", [VERSION])
@@ -66,9 +78,9 @@ def _complete(conn: Connection, side: Side) -> bool:
 
 
 def _missing(conn: Connection, side: Side) -> list[str]:
-    """Which parts of the target's tables are not there."""
-    parts = _PARTS_OF_TARGET if side is Side.TARGET else {}
-    return [name for name, table in parts.items() if scalar(conn, "SELECT to_regclass(%s)", [table]) is None]
+    """Which parts of that side's tables are not there."""
+    parts = _PARTS | (_PARTS_OF_TARGET if side is Side.TARGET else {})
+    return [name for name, there in parts.items() if not scalar(conn, there)]
 
 
 def add_stream(conn: Connection, stream: str) -> None:

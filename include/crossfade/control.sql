@@ -140,3 +140,38 @@ CREATE TABLE crossfade.resource (
     PRIMARY KEY (migration_id, kind)
 );
 COMMENT ON COLUMN crossfade.resource.made IS 'By Crossfade, which then also deletes it';
+
+-- both_3: what a way back and a guard need to know of an attempt
+ALTER TABLE crossfade.attempt
+    ADD COLUMN generation bigint NOT NULL DEFAULT 0,
+    ADD COLUMN abort_asked_at timestamptz;
+COMMENT ON COLUMN crossfade.attempt.generation IS 'Counted over both sides: the highest one that was committed tells who serves';
+COMMENT ON COLUMN crossfade.attempt.heartbeat_at IS 'Kept fresh by the watchdog for as long as its host lives';
+COMMENT ON COLUMN crossfade.attempt.abort_asked_at IS 'Somebody asks the cutover to give up; its steps look';
+
+-- target_3: a way back: the states of a rollback, its approvals, and since when the target serves
+ALTER TABLE crossfade.migration
+    DROP CONSTRAINT migration_state_check,
+    ADD CONSTRAINT migration_state_check
+        CHECK (state IN ('active', 'cutting over', 'cut over', 'rolling back', 'abandoned', 'completed')),
+    ADD COLUMN carrier text NOT NULL DEFAULT 'plan' CHECK (carrier IN ('plan', 'native')),
+    ADD COLUMN cut_over_at timestamptz,
+    ADD COLUMN writes_at_opening bigint;
+DROP INDEX crossfade.one_migration_a_plan;
+CREATE UNIQUE INDEX one_migration_a_plan ON crossfade.migration (plan) WHERE state NOT IN ('abandoned', 'completed');
+COMMENT ON COLUMN crossfade.migration.carrier IS 'What carries rows to the target: what the plan says or, after a rollback, native replication';
+COMMENT ON COLUMN crossfade.migration.writes_at_opening IS 'Row changes that the target had counted when it was opened';
+ALTER TABLE crossfade.approval
+    ALTER COLUMN validation_id DROP NOT NULL,
+    ADD COLUMN action text NOT NULL DEFAULT 'cutover' CHECK (action IN ('cutover', 'rollback', 'cleanup'));
+CREATE TABLE crossfade.rehearsal (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    plan_hash text NOT NULL,
+    clean boolean NOT NULL,
+    predicted_ms double precision,
+    held_ms double precision,
+    detail text NOT NULL DEFAULT ''
+);
+COMMENT ON COLUMN crossfade.rehearsal.clean IS 'Nothing stood in the way';

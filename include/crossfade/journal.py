@@ -29,7 +29,9 @@ class State(StrEnum):
     ACTIVE = "active"  #: the target is ours to write to
     CUTTING_OVER = "cutting over"  #: a cutover is under way
     CUT_OVER = "cut over"  #: the target serves
+    ROLLING_BACK = "rolling back"  #: a rollback is under way
     ABANDONED = "abandoned"  #: given up; its streams are gone
+    COMPLETED = "completed"  #: cut over, and cleaned up: there is no way back any more
 
 
 class NoMigration(PreconditionError):
@@ -51,6 +53,9 @@ class MigrationRecord:
     plan: Plan
     archive: bytes | None
     stamp: str | None
+    carrier: str = "plan"  #: of rows to the target: what the plan says, or 'native' after a rollback
+    cut_over_at: datetime | None = None
+    writes_at_opening: int | None = None  #: `catalog.row_changes` of the target when it was opened
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +65,8 @@ class Approval:
     approver: str
     approved_at: datetime
     plan_hash: str
-    validation_id: UUID
+    validation_id: UUID | None = None  #: of a cutover
+    action: str = "cutover"  #: or rollback, or cleanup
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,24 +88,21 @@ class Journal:
     # --- migrations -----------------------------------------------------------------------------------------------
 
     def find(self, plan: str) -> MigrationRecord | None:
-        """The migration of that plan that was not abandoned; None where there is none. Raises `NewerJournal`."""
+        """The migration of that plan that goes on; None where there is none. Raises `NewerJournal`."""
         control.check(self.conn)
-        if control.version(self.conn) == 0:
+        if control.version(self.conn) == 0 or scalar(self.conn, "SELECT to_regclass('crossfade.migration')") is None:
             return None
+        if control.version(self.conn) < control.VERSION:
+            control.install(self.conn, Side.TARGET)
         row = self.conn.execute(
-            "SELECT id, state, document, archive, stamp FROM crossfade.migration"
-            " WHERE plan = %s AND state <> 'abandoned'",
+            "SELECT id, state, document, archive, stamp, carrier, cut_over_at, writes_at_opening"
+            " FROM crossfade.migration WHERE plan = %s AND state NOT IN ('abandoned', 'completed')",
             [plan],
         ).fetchone()
         if row is None:
             return None
-        return MigrationRecord(
-            id=row["id"],
-            state=State(row["state"]),
-            plan=parse_plan(row["document"], name=plan, file=f"{plan} as pinned in the journal"),
-            archive=row["archive"],
-            stamp=row["stamp"],
-        )
+        plan_as_pinned = parse_plan(row.pop("document"), name=plan, file=f"{plan} as pinned in the journal")
+        return MigrationRecord(**{**row, "state": State(row["state"]), "plan": plan_as_pinned})
 
     def get(self, plan: str) -> MigrationRecord:
         """The migration of that plan. Raises `NoMigration`."""
@@ -120,7 +123,7 @@ class Journal:
         self.conn.execute(
             """
             INSERT INTO crossfade.migration (plan, hash, document) VALUES (%s, %s, %s)
-            ON CONFLICT (plan) WHERE state <> 'abandoned'
+            ON CONFLICT (plan) WHERE state NOT IN ('abandoned', 'completed')
             DO UPDATE SET hash = excluded.hash, document = excluded.document, changed_at = clock_timestamp()
             WHERE migration.hash <> excluded.hash""",
             [plan.name, plan.hash, Jsonb(json.loads(plan.to_json()))],
@@ -132,15 +135,17 @@ class Journal:
         rows = self.conn.execute(
             """
             SELECT p.table_name, m.plan FROM crossfade.part p JOIN crossfade.migration m ON m.id = p.migration_id
-            WHERE m.plan <> %s AND m.state <> 'abandoned'""",
+            WHERE m.plan <> %s AND m.state NOT IN ('abandoned', 'completed')""",
             [plan],
         ).fetchall()
         return {row["table_name"]: row["plan"] for row in rows}
 
     def others_serving(self, plan: str) -> list[str]:
-        """Other plans whose applications this target serves, or is about to."""
+        """Plans whose applications this target serves, or is about to: others, and any that was completed."""
         rows = self.conn.execute(
-            "SELECT plan FROM crossfade.migration WHERE plan <> %s AND state IN ('cutting over', 'cut over')", [plan]
+            "SELECT DISTINCT plan FROM crossfade.migration WHERE state = 'completed'"
+            " OR (plan <> %s AND state IN ('cutting over', 'cut over', 'rolling back')) ORDER BY 1",
+            [plan],
         ).fetchall()
         return [row["plan"] for row in rows]
 
@@ -155,6 +160,21 @@ class Journal:
         self.conn.execute(
             "UPDATE crossfade.migration SET state = %s, changed_at = clock_timestamp() WHERE id = %s",
             [state, migration],
+        )
+
+    def enter_opening(self, migration: UUID, *, writes: int | None) -> None:
+        """Enter since when the target serves, and how many row changes it had counted by then."""
+        self.conn.execute(
+            "UPDATE crossfade.migration SET cut_over_at = clock_timestamp(), writes_at_opening = %s WHERE id = %s",
+            [writes, migration],
+        )
+
+    def enter_return(self, migration: UUID, *, carrier: str) -> None:
+        """Enter that the source serves again, and what carries rows to the target from now on."""
+        self.conn.execute(
+            "UPDATE crossfade.migration SET state = 'active', carrier = %s, cut_over_at = NULL,"
+            " writes_at_opening = NULL, changed_at = clock_timestamp() WHERE id = %s",
+            [carrier, migration],
         )
 
     def change_state(self, migration: UUID, old: State, new: State) -> None:
@@ -194,6 +214,14 @@ class Journal:
             "UPDATE crossfade.step SET ms = %s, outcome = %s, detail = %s WHERE id = %s", [ms, outcome, detail, row]
         )
 
+    def enter_step(self, migration: UUID, *, attempt: UUID, name: str, ordinal: int, ms: float) -> None:
+        """Enter a step of an attempt that is done."""
+        self.conn.execute(
+            "INSERT INTO crossfade.step (migration_id, attempt_id, ordinal, name, ms, outcome)"
+            " VALUES (%s, %s, %s, %s, %s, 'done')",
+            [migration, attempt, ordinal, name, ms],
+        )
+
     def mark(self, migration: UUID, name: str) -> None:
         """Enter that something was done; in the caller's transaction, so that it is entered if and only if it was."""
         self.conn.execute(
@@ -212,7 +240,8 @@ class Journal:
         )
 
     def unmark(self, migration: UUID) -> None:
-        """Forget every mark of this migration: it begins anew."""
+        """Forget every mark of this migration: it begins anew, with what its plan says."""
+        self.conn.execute("UPDATE crossfade.migration SET carrier = 'plan' WHERE id = %s", [migration])
         self.conn.execute("DELETE FROM crossfade.step WHERE migration_id = %s AND attempt_id IS NULL", [migration])
 
     # --- tables and lag -------------------------------------------------------------------------------------------
@@ -255,6 +284,40 @@ class Journal:
             "INSERT INTO crossfade.lag_sample (migration_id, bytes, seconds, method) VALUES (%s, %s, %s, %s)",
             [migration, lag.bytes, lag.seconds, lag.method],
         )
+
+    # --- rehearsals -----------------------------------------------------------------------------------------------
+
+    def enter_rehearsal(
+        self, record: MigrationRecord, *, clean: bool, predicted_ms: float | None, held_ms: float | None, detail: str
+    ) -> None:
+        """Enter how a rehearsal went."""
+        self.conn.execute(
+            "INSERT INTO crossfade.rehearsal (migration_id, plan_hash, clean, predicted_ms, held_ms, detail)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            [record.id, record.plan.hash, clean, predicted_ms, held_ms, detail],
+        )
+
+    def clean_rehearsals(self, record: MigrationRecord) -> int:
+        """How many rehearsals of this plan found nothing in the way."""
+        query = "SELECT count(*) FROM crossfade.rehearsal WHERE migration_id = %s AND plan_hash = %s AND clean"
+        return int(scalar(self.conn, query, [record.id, record.plan.hash]))
+
+    def last_rehearsal(self, record: MigrationRecord) -> dict[str, Any] | None:
+        """The newest rehearsal of this plan: at, clean, predicted_ms, held_ms, detail."""
+        return self.conn.execute(
+            "SELECT at, clean, predicted_ms, held_ms, detail FROM crossfade.rehearsal"
+            " WHERE migration_id = %s AND plan_hash = %s ORDER BY id DESC LIMIT 1",
+            [record.id, record.plan.hash],
+        ).fetchone()
+
+    def unseen_for(self, migration: UUID) -> float:
+        """Seconds since the first of the newest samples in a row in which no watermark had arrived; 0 without any."""
+        query = """
+            SELECT COALESCE(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8 FROM crossfade.lag_sample
+            WHERE migration_id = %(id)s AND seconds IS NULL AND at > COALESCE(
+                (SELECT max(at) FROM crossfade.lag_sample WHERE migration_id = %(id)s AND seconds IS NOT NULL),
+                '-infinity')"""
+        return float(scalar(self.conn, query, {"id": migration}))
 
     # --- validation and approval ----------------------------------------------------------------------------------
 
@@ -300,7 +363,9 @@ class Journal:
     def approve(self, migration: UUID, *, run_id: str, approval: Approval) -> None:
         """Record a person's yes."""
         self.conn.execute(
-            "INSERT INTO crossfade.approval VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            "INSERT INTO crossfade.approval"
+            " (migration_id, run_id, approver, approved_at, plan_hash, validation_id, action)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             [
                 migration,
                 run_id,
@@ -308,15 +373,16 @@ class Journal:
                 approval.approved_at,
                 approval.plan_hash,
                 approval.validation_id,
+                approval.action,
             ],
         )
 
-    def last_approval(self, migration: UUID, run_id: str) -> Approval | None:
-        """The newest approval of that run."""
+    def last_approval(self, migration: UUID, run_id: str, action: str = "cutover") -> Approval | None:
+        """The newest approval of that run, for that."""
         row = self.conn.execute(
-            "SELECT approver, approved_at, plan_hash, validation_id FROM crossfade.approval"
-            " WHERE migration_id = %s AND run_id = %s ORDER BY approved_at DESC LIMIT 1",
-            [migration, run_id],
+            "SELECT approver, approved_at, plan_hash, validation_id, action FROM crossfade.approval"
+            " WHERE migration_id = %s AND run_id = %s AND action = %s ORDER BY approved_at DESC LIMIT 1",
+            [migration, run_id, action],
         ).fetchone()
         return None if row is None else Approval(**row)
 

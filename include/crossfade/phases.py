@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import sql
+
 from crossfade import catalog, control
 from crossfade.capabilities import capabilities
-from crossfade.connect import Connection
+from crossfade.connect import Connection, scalar
 from crossfade.cutover import fence
 from crossfade.engines.base import Progress
-from crossfade.engines.declared import engine_of
+from crossfade.engines.declared import carriers_of, engine_of
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.load import Loaded
 from crossfade.engines.logical.waves import group
 from crossfade.errors import PreconditionError, TransientError
-from crossfade.journal import Approval, Journal, MigrationRecord, State, open_journal
+from crossfade.journal import Approval, Journal, MigrationRecord, open_journal
 from crossfade.migration import Migration
-from crossfade.routers.base import Side
+from crossfade.plan import Tables
+from crossfade.routers.base import Direction, Side
 from crossfade.schema.archive import classify, dump_archive, entries
 from crossfade.schema.database import carry_database
 from crossfade.schema.emptying import empty
@@ -51,10 +54,6 @@ class Prepared:
     notes: tuple[str, ...]  #: what a person should know: roles that were there, passwords not carried
 
 
-class NotCutOver(PreconditionError):
-    """What carries the rows is still needed."""
-
-
 class SharedTable(PreconditionError):
     """Two plans move the same table into one target."""
 
@@ -67,6 +66,8 @@ def prepare(m: Migration) -> Prepared:
     target and restores anew, so that every wave is copied again. Raises `NotOursToWrite` after a cutover.
     """
     with m.session(Side.SOURCE, "prepare") as source, m.session(Side.TARGET, "prepare") as target:
+        if not control.version(target):
+            _check_target(m, target)
         control.install(source, Side.SOURCE)
         journal = open_journal(target)
         if journal.find(m.plan.name):
@@ -78,12 +79,13 @@ def prepare(m: Migration) -> Prepared:
         record = journal.pin(m.plan)
         log.info("plan %s pinned as %s: %s tables", m.plan.name, m.plan.hash, len(tables))
         engine = engine_of(m, source=source, target=target, record=record)
-        carriers = engine.exempt(Side.TARGET)
+        admitted = engine.exempt(Side.TARGET)
+        carriers = admitted | carriers_of(m, source=source, target=target, record=record)
         roles = [role for role in read_roles(source, m.plan.cutover.application_roles) if role.name not in carriers]
         notes = ensure_roles(target, roles, log.info)
         grants = carry_database(source, target, log.info)
         opens_to = [{"role": grant.role or "", "grantable": grant.grantable} for grant in grants]
-        exempt = fence.exempt_roles(target, carriers)
+        exempt = fence.exempt_roles(target, admitted)
         fence.close(target, plan=m.plan.name, exempt=exempt, opens_to=opens_to)
         log.info("the target is fenced: applications can not connect before the cutover")
         if not journal.marked(record.id, PRE_DATA):
@@ -91,6 +93,17 @@ def prepare(m: Migration) -> Prepared:
         for note in notes:
             log.warning("%s", note)
         return Prepared(migration_id=str(record.id), waves=_waves(journal, record), notes=tuple(notes))
+
+
+def _check_target(m: Migration, target: Connection) -> None:
+    """Without a journal, a target that holds rows may serve applications: the fence would shut them out."""
+    for table in catalog.tables(target, Tables()):
+        if scalar(target, sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(table.identifier)):
+            raise PreconditionError(
+                f"the target {m.target.address} holds rows ({table.full_name}) and no journal. It may serve "
+                "applications, which preparing would shut out. Nothing was changed. Make it an empty database, or move "
+                "into another"
+            )
 
 
 def _check_tables(m: Migration, journal: Journal, tables: Sequence[catalog.Table]) -> None:
@@ -178,25 +191,6 @@ def harden(m: Migration) -> None:
         Ledger(target, record.id).restore(log.info)
 
 
-def cleanup(m: Migration) -> None:
-    """
-    After the cutover: remove streams, slots and watermarks on both sides, and what was made in AWS for the rows.
-
-    The journal stays, and the source as it is. Raises `NotCutOver` where the migration is still under way.
-    """
-    with m.session(Side.SOURCE, "cleanup") as source, m.session(Side.TARGET, "cleanup") as target:
-        record = Journal(target).get(m.plan.name)
-        if record.state is not State.CUT_OVER:
-            raise NotCutOver(
-                f"{m.plan.name} is {record.state}: its rows are still carried. Nothing was removed. To give a "
-                "migration up, use abort with abandon"
-            )
-        engine = engine_of(m, source=source, target=target, record=record)
-        engine.finish()
-        engine.drop()
-        engine.release()
-
-
 def progress(m: Migration) -> Progress:
     """How far every table is."""
     with m.session(Side.SOURCE, "status") as source, m.session(Side.TARGET, "status") as target:
@@ -216,3 +210,14 @@ def record_approval(m: Migration, *, run_id: str, approver: str, approved_at: da
         )
         journal.approve(record.id, run_id=run_id, approval=approval)
         log.info("%s approved the plan %s and the validation %s", approver, record.plan.hash, validation.id)
+
+
+def record_rollback_approval(m: Migration, *, run_id: str, approver: str, approved_at: datetime) -> None:
+    """Enter a person's yes to going back to the source."""
+    with m.journal() as journal:
+        record = journal.get(m.plan.name)
+        approval = Approval(
+            approver=approver, approved_at=approved_at, plan_hash=record.plan.hash, action=Direction.BACK.noun
+        )
+        journal.approve(record.id, run_id=run_id, approval=approval)
+        log.info("%s approved going back to the source", approver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import os
@@ -21,9 +22,11 @@ from pydantic import (
 )
 
 from crossfade.errors import PlanError
+from crossfade.plan_cutover import Cutover
 from crossfade.plan_dms import Dms
 from crossfade.plan_routers import Router
 from crossfade.plan_section import ConnId, Section
+from crossfade.plan_watch import SourceProtection, Watch
 from crossfade.quantities import Duration, Size, parse_duration, parse_size
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
@@ -99,21 +102,13 @@ class Validate(Section):
     """A validation older than this no longer allows a cutover."""
 
 
-class Cutover(Section):
-    """The critical section and its gate."""
+class Rollback(Section):
+    """The way back after a cutover."""
 
-    approvers: tuple[str, ...] = Field(min_length=1)
-    """Airflow user ids that may approve."""
-    approval_timeout: Duration = parse_duration("7d")
-    """The gate rejects by itself after this time."""
-    max_pause: Duration = parse_duration("5s")
-    """Budget of the pause. When it is spent before the decision, everything is undone."""
-    sequence_margin: int = Field(default=1000, ge=0)
-    """Increments that every sequence is set ahead."""
-    application_roles: tuple[str, ...] = Field(min_length=1)
-    """Roles the application connects as."""
-    smoke: tuple[str, ...] = ()
-    """Statements run on the target in the pause, as the first application role, always rolled back."""
+    window: Duration = parse_duration("48h")
+    """How long it is promised: cleanup refuses before."""
+    way_back: Literal["native", "none"] = "native"
+    """What carries the target's writes back to the source: native logical replication, proved before traffic opens."""
 
 
 #: Defaults of plans with AWS DMS where they differ.
@@ -147,6 +142,9 @@ class Plan(Section):
     # "validate" is a method of pydantic's own, hence the alias
     validation: Validate = Field(default=Validate(), alias="validate")
     cutover: Cutover
+    rollback: Rollback = Rollback()
+    guard: Watch = Watch()
+    source_protection: SourceProtection = SourceProtection()
 
     @model_validator(mode="before")
     @classmethod
@@ -169,6 +167,17 @@ class Plan(Section):
         if self.engine == "dms" and self.load.waves > 1:
             raise ValueError("load.waves is for the engine logical: DMS loads all in one task, load.jobs at a time")
         return self
+
+    @model_validator(mode="after")
+    def _writers_are_led(self) -> Plan:
+        if all(router.side == "ro" for router in self.routers):
+            raise ValueError("every router has 'side: ro': one of them must lead the clients that write")
+        return self
+
+    @property
+    def goes_natively(self) -> bool:
+        """Whether rows are ever carried by native replication: by the engine, or since a rollback."""
+        return self.engine == "logical" or self.rollback.way_back == "native"
 
     @property
     def hash(self) -> str:
@@ -245,7 +254,7 @@ def _plan_error(error: ValidationError, file: str) -> PlanError:
     # a misspelled key is also a missing one: the typo is what helps
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     # a union's branches carry their tag in the location; people know only the keys of their file
-    location = [str(part) for part in first["loc"] if str(part) not in _TAGS]
+    location = [str(part) for part in first["loc"] if str(part) not in _tags()]
     key, fix = ".".join(location), ""
     problem = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -262,8 +271,10 @@ def _plan_error(error: ValidationError, file: str) -> PlanError:
     return PlanError(file=file, key=key, problem=problem, fix=fix)
 
 
-#: Tags of the unions' branches: names of models, and of what is no model.
-_TAGS = {*Plan.model_json_schema()["$defs"], "Arn"}
+@functools.cache
+def _tags() -> set[str]:
+    """Names of the unions' branches: of models, and of what is no model."""
+    return {*Plan.model_json_schema()["$defs"], "Arn"}
 
 
 def _known_keys(location: list[str]) -> list[str]:

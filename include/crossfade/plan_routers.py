@@ -4,18 +4,49 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, WithJsonSchema, field_validator, model_validator
 
 from crossfade.plan_section import ConnId, Section, one_or_many_schema
 from crossfade.quantities import Duration, parse_duration
+
+_VIA = r"^(local|sftp:.+)$"
+Via = Annotated[str, Field(pattern=_VIA)]
 
 
 class FileSwitch(Section):
     """Repoint by rewriting the file that holds ``[databases]``, which pgbouncer.ini includes with ``%include``."""
 
     file: str
-    """Path of that file, as the worker (via: local) sees it."""
-    via: Literal["local"] = "local"
+    """Path of that file, as the worker (via: local) or the SSH user (via: sftp) sees it."""
+    via: Annotated[
+        tuple[Via, ...],
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "pattern": _VIA},
+                    {"type": "array", "items": {"type": "string", "pattern": _VIA}, "minItems": 1, "uniqueItems": True},
+                ]
+            }
+        ),
+    ] = Field(default=("local",), min_length=1)
+    """``local``, or ``sftp:`` and the id of an SSH connection; a list where several hosts have such a file."""
+
+    @field_validator("via", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def ssh_connections(self) -> tuple[str, ...]:
+        """Ids of the SSH connections that lead to the file."""
+        return tuple(via.removeprefix("sftp:") for via in self.via if via != "local")
+
+    @field_validator("via")
+    @classmethod
+    def _each_host_once(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(hosts)) < len(hosts):
+            raise ValueError(f"a host is named twice: {', '.join(hosts)}")
+        return hosts
 
 
 class ConffileSides(Section):
@@ -43,11 +74,20 @@ Switch = Annotated[
 ]
 
 
+#: Whose clients a router leads: those that write, or those that only read. Of AWS's routers the latter wait for no
+#: replica: what they lead to cannot be asked.
+Traffic = Literal["rw", "ro"]
+
+
 class PgBouncerRouter(Section):
     """A PgBouncer, or a fleet of them with the same configuration."""
 
     kind: Literal["pgbouncer"]
-    side: Literal["rw"] = "rw"
+    side: Traffic = "rw"
+    source: ConnId | None = None
+    """With side ro: what readers are led to before the cutover. Default: the plan's source."""
+    target: ConnId | None = None
+    """With side ro: what readers are led to after the cutover, a replica of the target. Default: the plan's target."""
     admin: Annotated[tuple[ConnId, ...], one_or_many_schema] = Field(min_length=1)
     """Connections to the admin console of every instance (database ``pgbouncer``)."""
     database: Annotated[tuple[str, ...], one_or_many_schema] = Field(min_length=1)
@@ -58,6 +98,12 @@ class PgBouncerRouter(Section):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _own_databases_for_readers_only(self) -> PgBouncerRouter:
+        if self.side == "rw" and (self.source or self.target):
+            raise ValueError("writes go to the plan's own source and target: remove them here, or set 'side: ro'")
+        return self
 
 
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$")]
@@ -85,6 +131,7 @@ class RdsProxyRouter(Section):
     """An RDS Proxy. It cannot hold clients: the cutover relies on the fence."""
 
     kind: Literal["rds_proxy"]
+    side: Traffic = "rw"
     aws: ConnId = "aws_default"
     """Airflow connection to AWS: region, credentials or role."""
     proxy: str = Field(min_length=1)
@@ -124,6 +171,7 @@ class Route53Router(Section):
     """A name in Route 53, which clients resolve. It cannot hold clients: the cutover relies on the fence."""
 
     kind: Literal["route53"]
+    side: Traffic = "rw"
     aws: ConnId = "aws_default"
     """Airflow connection to AWS: region, credentials or role."""
     zone: str = Field(pattern=r"^[A-Z0-9]+$")
@@ -166,6 +214,7 @@ class SecretRouter(Section):
     """A secret that tells clients where their database is. It cannot hold them: the cutover relies on the fence."""
 
     kind: Literal["secret"]
+    side: Traffic = "rw"
     aws: ConnId = "aws_default"
     """Airflow connection to AWS: region, credentials or role."""
     secret: str = Field(min_length=1)

@@ -64,12 +64,15 @@ class SampleWriter:
 
 def read(directory: Path) -> list[Sample]:
     """All samples of all clients in a directory, by start."""
-    samples = []
-    for file in sorted(directory.glob("*.samples")):
-        raw = file.read_bytes()
-        whole = len(raw) - len(raw) % _RECORD.size
-        samples += [Sample(*fields) for fields in _RECORD.iter_unpack(raw[:whole])]
-    return sorted(samples, key=lambda sample: sample.start)
+    found = [sample for file in sorted(directory.glob("*.samples")) for sample in read_file(file)]
+    return sorted(found, key=lambda sample: sample.start)
+
+
+def read_file(file: Path) -> list[Sample]:
+    """The samples of one client, in its order."""
+    raw = file.read_bytes()
+    whole = len(raw) - len(raw) % _RECORD.size
+    return [Sample(*fields) for fields in _RECORD.iter_unpack(raw[:whole])]
 
 
 def stretch(samples: Iterable[Sample], start: float, end: float) -> Stats:

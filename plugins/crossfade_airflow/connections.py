@@ -12,7 +12,9 @@ from airflow.sdk.log import amask_secret, mask_secret
 
 from crossfade.connect import Endpoint
 from crossfade.errors import PreconditionError
+from crossfade.http_endpoint import HttpEndpoint, HttpMisdeclared
 from crossfade.migration import Resolve
+from crossfade.ssh import SshEndpoint, SshMisdeclared
 
 #: Extras that libpq knows travel with the endpoint: sslmode, sslrootcert, connect_timeout …
 _OPTIONS = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} - {
@@ -89,6 +91,101 @@ def aws_client(conn_id: str, service: str, *, needed_by: str = "the plan") -> An
     except (BotoCoreError, ValueError, AirflowException) as error:
         problem = f"gives no AWS client: {error}"
         raise UnusableConnection(conn_id=conn_id, needed_by=needed_by, problem=problem) from None
+
+
+def ssh_endpoint(conn_id: str, *, needed_by: str = "the plan") -> SshEndpoint:
+    """
+    How the host of an Airflow connection of type ssh or sftp is reached, its secrets masked.
+
+    Extras as the SSH provider names them: private_key, key_file, private_key_passphrase, host_key,
+    no_host_key_check (here false unless it is given); besides, known_hosts. Raises `UnusableConnection`.
+    """
+
+    def refuse(problem: str) -> UnusableConnection:
+        return UnusableConnection(conn_id=conn_id, needed_by=needed_by, problem=problem)
+
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _missing(conn_id, needed_by) from None
+    if connection.conn_type not in ("ssh", "sftp"):
+        raise refuse(f"is of type {connection.conn_type!r}: make it one of type ssh")
+    if not connection.host or not connection.login:
+        raise refuse(f"has no {'login' if connection.host else 'host'}")
+    extras = _extras(connection.extra)
+    if extras is None:
+        raise refuse("has extras that are not a JSON object")
+    if extras.get("host_proxy_cmd"):
+        raise refuse("asks for a proxy command (extra 'host_proxy_cmd'), which is not supported")
+    for secret in (connection.password, extras.get("private_key"), extras.get("private_key_passphrase")):
+        if secret:
+            mask_secret(secret)
+    try:
+        return SshEndpoint.declared(
+            conn_id,
+            host=connection.host,
+            port=connection.port,
+            user=connection.login,
+            password=connection.password or "",
+            options=extras,
+        )
+    except SshMisdeclared as error:
+        raise refuse(error.problem) from None
+
+
+#: Extras of an HTTP connection that are no headers, as the HTTP provider names them.
+_NO_HEADERS = frozenset(
+    {
+        "allow_redirects",
+        "auth_kwargs",
+        "auth_type",
+        "cert",
+        "check_response",
+        "max_redirects",
+        "proxies",
+        "proxy",
+        "stream",
+        "timeout",
+        "trust_env",
+        "verify",
+    }
+)
+
+
+def http_endpoint(conn_id: str, *, needed_by: str = "the plan") -> HttpEndpoint:
+    """
+    Where an Airflow connection of type http leads, its secrets masked.
+
+    As the HTTP provider reads it: a host with or without a scheme, login and password for basic authentication, and
+    extras that are headers; these may also be together in an extra ``headers``. Raises `UnusableConnection`.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _missing(conn_id, needed_by) from None
+    extras = _extras(connection.extra)
+    if extras is None:
+        raise UnusableConnection(conn_id=conn_id, needed_by=needed_by, problem="has extras that are not a JSON object")
+    together = extras.pop("headers", {})
+    verify = extras.get("verify", True)
+    told = {**extras, **(together if isinstance(together, dict) else {})}
+    headers = {key: str(value) for key, value in told.items() if key not in _NO_HEADERS}
+    for secret in (connection.password, *headers.values()):
+        if secret:
+            mask_secret(secret)
+    host = connection.host or ""
+    port = f":{connection.port}" if connection.port else ""
+    try:
+        return HttpEndpoint(
+            name=conn_id,
+            base_url=(host if "://" in host else f"{connection.schema or 'http'}://{host}") + port,
+            user=connection.login or "",
+            password=connection.password or "",
+            headers=headers,
+            verify=verify if isinstance(verify, bool) else str(verify),
+        )
+    except HttpMisdeclared as error:
+        raise UnusableConnection(conn_id=conn_id, needed_by=needed_by, problem=error.problem) from None
 
 
 def _missing(conn_id: str, needed_by: str) -> UnusableConnection:

@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 PLANS = REPOSITORY / "include" / "migrations"
 
 MIGRATE = "shop.migrate"
+ROLLBACK = "shop.rollback"
 DMS = "shop_dms.migrate"
 IN_ORDER = (
     "assess",
@@ -21,6 +22,7 @@ IN_ORDER = (
     "catch_up.slot_lag",
     "validate",
     "rehearse",
+    "window",
     "approve_cutover",
     "cutover",
     "reconcile",
@@ -42,18 +44,25 @@ IN_ORDER_WITH_DMS = (
     "catch_up.cdc_latency",
     "validate",
     "rehearse",
+    "window",
     "approve_cutover",
     "cutover",
     "reconcile",
 )
-BESIDE_WITH_DMS = {"catch_up.slot_lag", "check_lobs"}
+BESIDE_WITH_DMS = {"catch_up.slot_lag", "check_lobs", "cutover_guard"}
 
 
 def test_every_file_loads(repository):
     assert repository.import_errors == {}
     assert repository.files == {
         "shop.migrate": "shop.py",
+        "shop.rollback": "shop.py",
+        "shop.cleanup": "shop.py",
+        "shop.guard": "shop.py",
         "shop_dms.migrate": "shop_dms.py",
+        "shop_dms.rollback": "shop_dms.py",
+        "shop_dms.cleanup": "shop_dms.py",
+        "shop_dms.guard": "shop_dms.py",
         "abort": "abort.py",
         "example_own_dag": "example_own_dag.py",
     }
@@ -61,7 +70,7 @@ def test_every_file_loads(repository):
 
 def test_the_graph_is_one_line_from_assess_to_reconcile(repository):
     tasks = repository.tasks(MIGRATE)
-    assert set(tasks) == {*IN_ORDER, "catch_up.caught_up"}
+    assert set(tasks) == {*IN_ORDER, "catch_up.caught_up", "cutover_guard"}
     for before, after in pairwise(IN_ORDER):
         assert after in tasks[before]["downstream_task_ids"]
     assert "validate" in tasks["catch_up.caught_up"]["downstream_task_ids"]
@@ -118,22 +127,52 @@ def test_the_slot_and_the_definition_come_from_the_tasks_that_know_them(everythi
     assert "load.map_tables" in str(tasks["load.create_task"]["definition"])
 
 
-@pytest.mark.parametrize("dag", [MIGRATE, DMS])
-def test_only_what_must_not_run_twice_by_itself_has_no_retries(repository, dag):
+@pytest.mark.parametrize("plan", ["shop", "shop_dms"])
+def test_the_way_back_is_a_gate_the_rollback_and_its_confirmation(repository, plan):
+    tasks = repository.tasks(f"{plan}.rollback")
+    assert set(tasks) == {"approve_rollback", "rollback", "rollback_guard", "confirm"}
+    assert set(tasks["approve_rollback"]["downstream_task_ids"]) == {"rollback", "rollback_guard"}
+    assert tasks["rollback"]["downstream_task_ids"] == ["confirm"]
+    assert (tasks["rollback"]["plan"], tasks["rollback"]["target_conn_id"]) == (plan, "shop_target")
+
+
+@pytest.mark.parametrize(
+    ("dag", "task"), [(MIGRATE, "cutover"), (DMS, "cutover"), (ROLLBACK, "rollback"), ("shop_dms.rollback", "rollback")]
+)
+def test_a_guard_starts_with_each_cutover_and_rollback_and_holds_nothing_up(repository, dag, task):
+    tasks = repository.tasks(dag)
+    guard = tasks[f"{task}_guard"]
+    assert f"{task}_guard" in tasks[f"approve_{task}"]["downstream_task_ids"]
+    assert not guard.get("downstream_task_ids")
+    assert (guard["guarded"], guard["gate"]) == (task, f"approve_{task}")
+    assert (guard["source_conn_id"], guard["target_conn_id"]) == ("shop_source", "shop_target")
+    assert guard["timeout"] > 3600
+
+
+@pytest.mark.parametrize(
+    ("dag", "singular"),
+    [
+        (MIGRATE, {"approve_cutover", "cutover"}),
+        (DMS, {"approve_cutover", "cutover"}),
+        (ROLLBACK, {"approve_rollback", "rollback"}),
+    ],
+)
+def test_only_what_must_not_run_twice_by_itself_has_no_retries(repository, dag, singular):
     retries = {name: task.get("retries", 0) for name, task in repository.tasks(dag).items()}
-    assert {name for name, count in retries.items() if count == 0} == {"approve_cutover", "cutover"}
+    assert {name for name, count in retries.items() if count == 0} == singular
 
 
-def test_a_gate_that_waits_for_days_is_not_ended_by_an_execution_timeout(repository):
-    dag = repository.dags[MIGRATE]
-    assert "execution_timeout" not in str(dag["default_args"])
-    assert "execution_timeout" not in repository.tasks(MIGRATE)["approve_cutover"]
+@pytest.mark.parametrize(("dag", "gate"), [(MIGRATE, "approve_cutover"), (ROLLBACK, "approve_rollback")])
+def test_a_gate_that_waits_for_days_is_not_ended_by_an_execution_timeout(repository, dag, gate):
+    assert "execution_timeout" not in str(repository.dags[dag]["default_args"])
+    assert "execution_timeout" not in repository.tasks(dag)[gate]
 
 
-def test_the_gate_rejects_by_default_and_never_approves(repository):
-    gate = repository.tasks(MIGRATE)["approve_cutover"]
+@pytest.mark.parametrize(("dag", "task"), [(MIGRATE, "cutover"), (ROLLBACK, "rollback")])
+def test_what_follows_a_gate_runs_only_where_it_was_approved(repository, dag, task):
+    gate = repository.tasks(dag)[f"approve_{task}"]
     assert gate.get("trigger_rule", "all_success") == "all_success"
-    assert repository.tasks(MIGRATE)["cutover"].get("trigger_rule", "all_success") == "all_success"
+    assert repository.tasks(dag)[task].get("trigger_rule", "all_success") == "all_success"
 
 
 def test_no_task_runs_although_an_earlier_one_failed(repository):
@@ -143,8 +182,9 @@ def test_no_task_runs_although_an_earlier_one_failed(repository):
             assert task.get("trigger_rule", "all_success") == "all_success" or task.get("is_teardown")
 
 
-def test_one_run_of_a_migration_at_a_time_and_only_by_hand(repository):
-    dag = repository.dags[MIGRATE]
+@pytest.mark.parametrize("dag", [MIGRATE, ROLLBACK])
+def test_one_run_at_a_time_and_only_by_hand(repository, dag):
+    dag = repository.dags[dag]
     assert dag["max_active_runs"] == 1
     assert not dag["catchup"]
     assert "NullTimetable" in str(dag["timetable"])
@@ -152,15 +192,16 @@ def test_one_run_of_a_migration_at_a_time_and_only_by_hand(repository):
 
 def test_the_way_out_is_never_paused_and_a_triggered_migration_does_not_stay_queued(repository):
     assert repository.dags["abort"]["is_paused_upon_creation"] is False
-    assert repository.dags[MIGRATE]["is_paused_upon_creation"] is False
+    for dag in (MIGRATE, ROLLBACK):
+        assert repository.dags[dag]["is_paused_upon_creation"] is False
 
 
-@pytest.mark.parametrize("dag", [MIGRATE, DMS, "abort", "example_own_dag"])
+@pytest.mark.parametrize("dag", [MIGRATE, DMS, ROLLBACK, "abort", "example_own_dag"])
 def test_every_task_says_what_it_does_and_what_to_do_when_it_fails(repository, dag):
     assert repository.dags[dag]["doc_md"]
     for name, task in repository.tasks(dag).items():
         assert len(task.get("doc_md", "")) > 60, name
-        if dag in (MIGRATE, DMS):
+        if dag in (MIGRATE, DMS, ROLLBACK):
             assert "*When it fails" in task["doc_md"], name
 
 

@@ -98,10 +98,20 @@ class Stage:
         self.client.wait_for_dag(f"{plan}.migrate")
         return self.client.trigger(f"{plan}.migrate", conf)
 
-    def until_the_gate(self, plan: str, run: str, *, seconds: float = 240) -> None:
+    def roll_back(self, plan: str) -> str:
+        """Trigger a plan's rollback and approve it; returns the run's id."""
+        self.client.wait_for_dag(f"{plan}.rollback")
+        run = self.client.trigger(f"{plan}.rollback")
+        self.until_the_gate(plan, run, what="rollback", gate="approve_rollback")
+        self.client.answer(f"{plan}.rollback", run, "approve_rollback")
+        return run
+
+    def until_the_gate(
+        self, plan: str, run: str, *, seconds: float = 480, what: str = "migrate", gate: str = GATE
+    ) -> None:
         """Wait until a run asks for approval; a run that ends before shows why."""
-        dag, deadline = f"{plan}.migrate", time.monotonic() + seconds
-        while (states := self.client.task_states(dag, run)).get(GATE) != "awaiting_input":
+        dag, deadline = f"{plan}.{what}", time.monotonic() + seconds
+        while (states := self.client.task_states(dag, run)).get(gate) != "awaiting_input":
             if bad := [task for task, state in states.items() if state == "failed"]:
                 said = (self.airflow.home / "scheduler.log").read_text(errors="replace").splitlines()
                 about = "\n".join(line for line in said if bad[0].partition("[")[0] in line and run in line)
@@ -127,8 +137,12 @@ class Stage:
         except LabError as error:  # a try that never came to run has no log
             return f"no log: {error}"
 
-    def kill_task(self, dag: str, run: str, task: str) -> list[int]:
-        """SIGKILL the process of each running instance of a task, and the worker above it, at one instant."""
+    def kill_task(self, dag: str, run: str, task: str, *, with_children: bool = False) -> list[int]:
+        """
+        SIGKILL the process of each running instance of a task, and the worker above it, at one instant.
+
+        :param with_children: and whatever the task has started: all that dies with a host
+        """
         running = [
             entry["id"]
             for entry in self.client.task_instances(dag, run)
@@ -140,7 +154,7 @@ class Stage:
             if any(processes.command_line(pid).startswith(f"airflow worker -- {ti}") for ti in running):
                 parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
                 assert "LocalExecutor" in processes.command_line(parent), processes.command_line(parent)
-                family += [parent, pid]
+                family += [parent, pid, *(processes.children(pid) if with_children else ())]
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in family:
                 processes.send(pid, number)

@@ -1,4 +1,6 @@
-"""A migration that is approved, under load, while another plan's YAML is broken; and what is refused afterwards."""
+"""
+A migration that is approved, under load, while another plan's YAML is broken; what is refused afterwards; the way back.
+"""
 
 import time
 from pathlib import Path
@@ -108,6 +110,41 @@ def test_clearing_the_load_after_the_cutover_is_refused(stage, story):
     assert state == "failed"
     assert "load was refused: the migration 'approved' is cut over" in stage.log(DAG, story.run, "load[0]")
     assert _orders(stage) >= before
+
+
+@pytest.fixture(scope="module")
+def back(stage, story):
+    """The way back, with clients writing to the target until then, and to the source from then on."""
+    seen = SimpleNamespace(dag="approved.rollback")
+    with WorkloadProcess(stage.workload("approved")) as workload:
+        seen.run = stage.roll_back("approved")
+        seen.state = stage.client.wait_for_run(seen.dag, seen.run, seconds=240)
+        seen.failed = workload.status()["failed"]
+    seen.tasks = stage.client.task_states(seen.dag, seen.run)
+    return seen
+
+
+def test_the_way_back_loses_nothing_of_what_either_side_took(stage, story, back):
+    assert back.state == "success", [stage.log(back.dag, back.run, task) for task in back.tasks]
+    assert set(back.tasks.values()) == {"success"}
+    assert stage.serving("approved") == "source"
+    verdict = verify(story.ledger, stage.through_the_pooler("approved", "shop_owner"))
+    assert verdict.ok, verdict.examples
+    assert back.failed == 0
+
+
+def test_the_gate_of_the_way_back_tells_what_the_target_has_taken(stage, back):
+    body = stage.client.gate(back.dag, back.run, "approve_rollback")["body"]
+    assert "row changes on the target since | about " in body
+    assert "a watermark's way to the source" in body
+    assert "the way back is promised | for 47 h" in body
+
+
+def test_the_guards_had_nothing_to_do_and_ended_with_what_they_guarded(stage, story, back):
+    for dag, run, task in ((DAG, story.run, "cutover_guard"), (back.dag, back.run, "rollback_guard")):
+        assert stage.client.xcom(dag, run, task) == {"task_state": "success", "settled": []}
+        assert "there was nothing to do" in stage.log(dag, run, task)
+    assert stage.client.xcom(back.dag, back.run, "confirm")[2] == "clients are led to the source"
 
 
 def _orders(stage):

@@ -53,3 +53,14 @@ def test_its_slot_is_gone_and_no_secret_was_logged(stage, story):
     assert stage.slots("carried") == []
     logs = "".join(stage.log(DAG, story.run, task) for task in ("provision", "load.create_task", "cutover"))
     assert stage.logins.shop_dms not in logs
+
+
+def test_it_can_go_back_natively_and_loses_nothing(stage, story):
+    with WorkloadProcess(stage.workload("carried", rate=30)):
+        run = stage.roll_back("carried")
+        state = stage.client.wait_for_run("carried.rollback", run, seconds=240)
+    tasks = stage.client.task_states("carried.rollback", run)
+    assert state == "success", [stage.log("carried.rollback", run, task) for task in tasks]
+    assert stage.serving("carried") == "source"
+    verdict = verify(story.ledger, stage.through_the_pooler("carried", "shop_owner"))
+    assert verdict.ok, verdict.examples

@@ -9,8 +9,10 @@ from crossfade.assess import tables  # noqa: F401
 from crossfade.assess import activity  # noqa: F401
 from crossfade.assess import target  # noqa: F401
 from crossfade.assess import locale  # noqa: F401
+from crossfade.assess import way_back  # noqa: F401
 from crossfade.assess import pgbouncer  # noqa: F401
 from crossfade.assess import routers  # noqa: F401
+from crossfade.assess import readers  # noqa: F401
 from crossfade.assess import dms_settings  # noqa: F401
 from crossfade.assess import dms_aws  # noqa: F401
 from crossfade.assess import dms_server  # noqa: F401

@@ -44,31 +44,15 @@ def source_and_target_differ(source: Database, target: Database) -> Iterator[Pro
 @check("connectivity.source_from_target", severity=Severity.BLOCKER, engines={"logical"})
 def target_reaches_source(source: Database, target: Database, routes: Routes) -> Iterator[Problem]:
     """A subscription on the target could not connect to the source, or would reach another database."""
-    yield from _probe_route(target, source, routes.source_from_target, "source_from_target", Severity.BLOCKER)
+    yield from probe_problems(target, source, routes.source_from_target, "source_from_target")
 
 
-@check("connectivity.target_from_source", severity=Severity.WARNING, engines={"logical"})
-def source_reaches_target(source: Database, target: Database, routes: Routes) -> Iterator[Problem]:
-    """A subscription on the source could not connect to the target: there would be no way back without loss."""
-    if not source.role["rolsuper"] and not source.can.subscriptions_without_superuser:
-        yield Problem(
-            source.endpoint.name,
-            f"on PostgreSQL {source.can.major} only a superuser may subscribe: a way back cannot be proved beforehand, "
-            f"nor armed by {source.role['rolname']}",
-            f"ALTER ROLE {sql.Identifier(source.role['rolname']).as_string()} SUPERUSER;  -- or go without a way back",
-        )
-        return
-    if not source.role["rolsuper"] and not source.value(_QUERIES["may_subscribe"]):
-        yield Problem(
-            source.endpoint.name,
-            f"{source.role['rolname']} may not subscribe on the source: a way back could neither be proved nor armed",
-            f"GRANT pg_create_subscription TO {sql.Identifier(source.role['rolname']).as_string()};",
-        )
-        return
-    yield from _probe_route(source, target, routes.target_from_source, "target_from_source", Severity.WARNING)
+def probe_problems(via: Database, to: Database, route: Endpoint, key: str) -> Iterator[Problem]:
+    """
+    What would keep a subscription on one server from reaching the other.
 
-
-def _probe_route(via: Database, to: Database, route: Endpoint, key: str, severity: Severity) -> Iterator[Problem]:
+    :param key: of the plan, which names the route
+    """
     probe = probe_route(via, to, route)
     other = "target" if to.side is Side.SOURCE else "source"
     if probe.error:
@@ -77,7 +61,6 @@ def _probe_route(via: Database, to: Database, route: Endpoint, key: str, severit
             f"the {other}'s server could not connect to {route.address} as {route.user}: {probe.error}",
             f"Let the {other}'s server reach that address and log in for replication (firewall, pg_hba.conf, password; "
             f"'{key}' in the plan names a connection for it)",
-            severity=severity,
         )
     elif not probe.seen:
         yield Problem(
@@ -85,7 +68,6 @@ def _probe_route(via: Database, to: Database, route: Endpoint, key: str, severit
             f"{_TRIES} connections of the {other}'s server to {route.address} succeeded, but none was seen in "
             f"{to.endpoint.address}: it reaches another server or database",
             f"Correct '{key}' in the plan: it must lead to the database that {to.endpoint.name} leads to",
-            severity=severity,
         )
 
 

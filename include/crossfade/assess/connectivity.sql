@@ -9,6 +9,3 @@ SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s AND datname =
 SELECT set_config(name, value, true)
 FROM (VALUES ('log_statement', 'none'), ('log_min_error_statement', 'panic')) AS wanted(name, value)
 WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper)
-
--- may_subscribe: whether we may create subscriptions here; 16 or newer
-SELECT pg_has_role(current_user, 'pg_create_subscription', 'USAGE')

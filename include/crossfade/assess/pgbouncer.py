@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from crossfade.assess.registry import Problem, Severity, check
 from crossfade.assess.scene import Pooler
 from crossfade.plan import Plan
-from crossfade.plan_routers import FileSwitch
 from crossfade.routers.base import Side
 from crossfade.routers.pgbouncer_console import Observation
-from crossfade.routers.pgbouncer_ini import UnreadableIni, destinations
-from crossfade.routers.pgbouncer_switch import SwitchFileUnusable, read_switch_file, why_not_replaceable
 
 Poolers = Sequence[Pooler]
 SOON = 1.0  #: seconds of server_login_retry that nobody notices
@@ -64,9 +60,10 @@ def _connection_string(pooler: Pooler) -> str:
 @check("pgbouncer.other_names", severity=Severity.WARNING)
 def no_other_name_leads_to_the_source(poolers: Poolers) -> Iterator[Problem]:
     """Database names that lead to the source and that the plan does not move: the fence would fail their clients."""
+    named = {database for pooler in poolers for database in pooler.entry.database}
     for pooler, name, seen in _instances(poolers):
         for database, shown in seen.databases.items():
-            if database not in pooler.entry.database and pooler.fleet.sides.of(shown.destination) is Side.SOURCE:
+            if database not in named and pooler.fleet.sides.of(shown.destination) is Side.SOURCE:
                 yield Problem(
                     f"{database} on {name}",
                     "it leads to the source too, but the plan does not name it: its clients are neither held nor moved",
@@ -89,6 +86,7 @@ def pool_mode_is_transaction(poolers: Poolers) -> Iterator[Problem]:
                         f"{database} on {name}",
                         f"pool_mode is session ({whose})",
                         "[pgbouncer]\npool_mode = transaction\n; nor session in [databases] and [users]; then RELOAD;",
+                        severity=Severity.WARNING if pooler.entry.side == "ro" else None,
                     )
 
 
@@ -138,30 +136,14 @@ def every_process_has_a_console(poolers: Poolers) -> Iterator[Problem]:
 def switch_file_can_be_rewritten(poolers: Poolers) -> Iterator[Problem]:
     """A switch file that is missing, not ours to replace, not to be understood, or without our names."""
     for pooler in poolers:
-        switch = pooler.entry.switch
-        if isinstance(switch, FileSwitch):
-            file = Path(switch.file)
-            if problem := _unusable(file, pooler):
-                yield Problem(str(file), problem, _example(file, pooler))
+        for unusable in pooler.fleet.switch_problems():
+            where = f"{unusable.file} on {unusable.host}" if unusable.host else unusable.file
+            yield Problem(where, unusable.problem, _example(unusable.file, pooler))
 
 
-def _unusable(file: Path, pooler: Pooler) -> str:
-    """What is wrong with the switch file; empty where nothing is."""
-    try:
-        found = destinations(read_switch_file(file))
-    except SwitchFileUnusable as error:
-        return error.problem
-    except UnreadableIni as error:
-        return str(error)
-    missing = [database for database in pooler.entry.database if database not in found]
-    if missing:
-        return f"it has no line for {', '.join(missing)}"
-    return why_not_replaceable(file) or ""
-
-
-def _example(file: Path, pooler: Pooler) -> str:
+def _example(file: str, pooler: Pooler) -> str:
     lines = "\n".join(f"{database} = {_connection_string(pooler)}" for database in pooler.entry.database)
-    return f"; in pgbouncer.ini: %include {file}\n; in {file}, which the worker may replace:\n[databases]\n{lines}"
+    return f"; in pgbouncer.ini: %include {file}\n; in {file}, which Crossfade may replace:\n[databases]\n{lines}"
 
 
 @check("pgbouncer.auth_user", severity=Severity.NOTE)

@@ -1,8 +1,8 @@
 """The checks of the assessment: how one is written, and the list of all.
 
 A check is a generator that yields a `Problem` for each thing that would go wrong later. It takes the facts that it
-needs as parameters of these names: ``plan``, ``source``, ``target``, ``routes``, ``poolers``, ``switches``; with the
-engine dms also ``sides``, ``ends``, ``aws`` and ``rds`` (see `scene.Scene` and `dms_scene`).
+needs as parameters of these names: ``plan``, ``source``, ``target``, ``routes``, ``poolers``, ``switches``,
+``migration``; with the engine dms also ``sides``, ``ends``, ``aws`` and ``rds`` (see `scene.Scene` and `dms_scene`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from crossfade.plan import Plan
 
 
 class Severity(StrEnum):
@@ -48,6 +50,7 @@ class Finding:
 CheckFunction = Callable[..., Iterator[Problem]]
 
 EVERY_ENGINE = frozenset({"logical", "dms"})  #: the values of a plan's key ``engine``
+WAY_BACK = frozenset({"way back"})  #: of checks that are asked of every plan whose way back is native
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +61,7 @@ class Check:
     severity: Severity
     function: CheckFunction
     needs: tuple[str, ...]  #: the facts that the function takes
-    engines: frozenset[str] = EVERY_ENGINE  #: it is asked of plans with one of these
+    engines: frozenset[str] = EVERY_ENGINE  #: it is asked of plans with one of these; see `checks_for`
 
     @property
     def describe(self) -> str:
@@ -69,9 +72,19 @@ class Check:
 CHECKS: dict[str, Check] = {}  #: by id, in the order of their modules
 
 
-def checks_for(engine: str) -> list[Check]:
-    """The checks that are asked of plans with that engine, in order."""
-    return [check for check in CHECKS.values() if engine in check.engines]
+def checks_for(plan: Plan) -> list[Check]:
+    """
+    The checks that are asked of that plan, in order.
+
+    What native replication needs is asked of plans with AWS DMS too, unless they have no way back: a rollback arms the
+    way forward again, natively, and is refused where it cannot.
+    """
+    concerned: set[str] = {plan.engine}
+    if plan.goes_natively:
+        concerned.add("logical")
+    if plan.rollback.way_back == "native":
+        concerned |= WAY_BACK
+    return [check for check in CHECKS.values() if concerned & check.engines]
 
 
 def check(
@@ -81,7 +94,7 @@ def check(
     Register a generator of problems.
 
     :param id: ``family.what``
-    :param engines: those whose plans it concerns
+    :param engines: those whose plans it concerns, or `WAY_BACK`
     """
 
     def register(function: CheckFunction) -> CheckFunction:

@@ -35,8 +35,8 @@ def role_may_work_on_source(source: Database, plan: Plan) -> Iterator[Problem]:
     if source.role["rolsuper"]:
         return
     yield from _memberships(source, _SOURCE_MEMBERSHIPS)
-    if plan.engine == "logical":  # with the other one, DMS's own role replicates
-        yield from _replication(source, source.endpoint.user)
+    if plan.goes_natively:  # else DMS's own role replicates
+        yield from replication_problems(source, source.endpoint.user)
     database = source.rows(_QUERIES["database"])[0]
     ours, name = _ours(source), sql.Identifier(source.endpoint.dbname).as_string()
     if not database["may_create"]:
@@ -59,7 +59,7 @@ def role_may_work_on_target(target: Database, plan: Plan) -> Iterator[Problem]:
     if target.role["rolsuper"]:
         return
     wanted = dict(_TARGET_MEMBERSHIPS)
-    if plan.engine != "logical" or not target.can.subscriptions_without_superuser:
+    if not plan.goes_natively or not target.can.subscriptions_without_superuser:
         del wanted["pg_create_subscription"]  # not needed, or server.subscriptions tells
     yield from _memberships(target, wanted)
     database = target.rows(_QUERIES["database"])[0]
@@ -109,19 +109,21 @@ def replication_role_may_replicate(source: Database, routes: Routes) -> Iterator
     """A role in source_from_target that may not replicate, or not connect when the source is fenced."""
     user = routes.source_from_target.user
     if user != source.endpoint.user:
-        yield from _replication(source, user)
+        yield from replication_problems(source, user)
 
 
-def _replication(source: Database, user: str) -> Iterator[Problem]:
-    """RDS grants replication by membership of rds_replication."""
-    found = source.rows(_QUERIES["may_replicate"], name=user)
+def replication_problems(server: Database, user: str) -> Iterator[Problem]:
+    """A role that is not there, or may not replicate. RDS grants that by membership of rds_replication."""
+    found = server.rows(_QUERIES["may_replicate"], name=user)
     name = sql.Identifier(user).as_string()
     if not found:
-        yield Problem(user, "there is no such role on the source", f"CREATE ROLE {name} LOGIN REPLICATION PASSWORD …;")
+        yield Problem(
+            user, f"there is no such role on the {server.side}", f"CREATE ROLE {name} LOGIN REPLICATION PASSWORD …;"
+        )
     elif not found[0]["may_replicate"]:
         yield Problem(
             user,
-            "it may not replicate",
+            f"it may not replicate on the {server.side}",
             f"ALTER ROLE {name} REPLICATION;  -- RDS and Aurora: GRANT rds_replication TO {name};",
         )
 

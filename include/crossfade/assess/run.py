@@ -11,23 +11,25 @@ from crossfade.assess.report import NotRun, Report
 from crossfade.assess.scene import Resolve, Scene, set_scene
 from crossfade.aws import Clients, no_clients
 from crossfade.plan import Plan
+from crossfade.ssh import Ssh, no_ssh
 
 log = logging.getLogger(__name__)
 
 
-def assess(plan: Plan, resolve: Resolve, clients: Clients = no_clients) -> Report:
+def assess(plan: Plan, resolve: Resolve, clients: Clients = no_clients, ssh: Ssh = no_ssh) -> Report:
     """
     Ask everything that would go wrong later; change nothing. Raises nothing for what it finds or cannot reach.
 
     :param resolve: connection id -> how it is reached
     :param clients: AWS connection id, service -> boto3 client
+    :param ssh: SSH connection id -> how the host is reached
     """
     findings: list[Finding] = []
     not_run: list[NotRun] = []
     with ExitStack() as stack:
-        scene = set_scene(plan, resolve, stack, clients)
+        scene = set_scene(plan, resolve, stack, clients, ssh)
         findings += scene.unreachable
-        checks = checks_for(plan.engine)
+        checks = checks_for(plan)
         for check in checks:
             missing = tuple(fact for fact in check.needs if fact not in scene.facts)
             if missing:

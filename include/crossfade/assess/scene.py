@@ -18,12 +18,14 @@ from crossfade.aws import Clients, no_clients
 from crossfade.capabilities import Capabilities, capabilities
 from crossfade.catalog import Table
 from crossfade.connect import Connection, Endpoint, scalar
+from crossfade.migration import Migration
 from crossfade.plan import Plan, Tables
 from crossfade.plan_routers import PgBouncerRouter
 from crossfade.routers.base import Side
 from crossfade.routers.declared import router_of
 from crossfade.routers.pgbouncer import PgBouncerFleet
 from crossfade.routers.pgbouncer_console import Observation
+from crossfade.ssh import Ssh, no_ssh
 
 Resolve = Callable[[str], Endpoint]  #: connection id -> how it is reached
 REACHABLE = "connectivity.reachable"
@@ -104,9 +106,11 @@ class Scene:
         self.unreachable = unreachable
 
 
-def set_scene(plan: Plan, resolve: Resolve, stack: ExitStack, clients: Clients = no_clients) -> Scene:
+def set_scene(
+    plan: Plan, resolve: Resolve, stack: ExitStack, clients: Clients = no_clients, ssh: Ssh = no_ssh
+) -> Scene:
     """Open read-only sessions and consoles, to be closed with the stack. Raises nothing: failures become findings."""
-    opener = _Opener(resolve, stack)
+    opener = _Opener(resolve, stack, ssh)
     facts: dict[str, Any] = {"plan": plan}
     for side, connection_id in ((Side.SOURCE, plan.source), (Side.TARGET, plan.target)):
         if (endpoint := opener.resolve(connection_id)) and (conn := opener.connect(endpoint)):
@@ -124,6 +128,7 @@ def set_scene(plan: Plan, resolve: Resolve, stack: ExitStack, clients: Clients =
         sides = {Side.SOURCE: source, Side.TARGET: target}
         others = [entry for entry in plan.routers if not isinstance(entry, PgBouncerRouter)]
         facts["switches"] = [router_of(entry, sides=sides, resolve=resolve, clients=clients) for entry in others]
+        facts["migration"] = Migration(plan, resolve, clients, ssh)
     if plan.dms is not None:
         facts |= dms_facts(plan.dms, opener.resolve, clients, opener.fail)
         if source and target:
@@ -134,8 +139,8 @@ def set_scene(plan: Plan, resolve: Resolve, stack: ExitStack, clients: Clients =
 class _Opener:
     """Opens connections; what fails becomes one finding for each endpoint."""
 
-    def __init__(self, resolve: Resolve, stack: ExitStack) -> None:
-        self._resolve, self._stack = resolve, stack
+    def __init__(self, resolve: Resolve, stack: ExitStack, ssh: Ssh) -> None:
+        self._resolve, self._stack, self._ssh = resolve, stack, ssh
         self._known: dict[str, Endpoint | None] = {}
         self.findings: list[Finding] = []
 
@@ -163,10 +168,11 @@ class _Opener:
 
     def pooler(self, entry: PgBouncerRouter, plan: Plan) -> Pooler | None:
         consoles = [endpoint for console in entry.admin if (endpoint := self.resolve(console))]
-        source, target = self.resolve(plan.source), self.resolve(plan.target)
+        source, target = self.resolve(entry.source or plan.source), self.resolve(entry.target or plan.target)
         if not consoles or source is None or target is None:
             return None
-        fleet = PgBouncerFleet(entry=entry, consoles=consoles, sides={Side.SOURCE: source, Side.TARGET: target})
+        sides = {Side.SOURCE: source, Side.TARGET: target}
+        fleet = PgBouncerFleet(entry=entry, consoles=consoles, sides=sides, ssh=self._ssh)
         self._stack.callback(fleet.close)
         instances, failed = fleet.observe()
         for name, error in failed.items():

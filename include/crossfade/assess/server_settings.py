@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from crossfade.assess import room
 from crossfade.assess.platform import change_of
 from crossfade.assess.registry import Problem, Severity, check
 from crossfade.assess.scene import Database
 from crossfade.plan import Plan
-from crossfade.queries import named_queries
 
-_QUERIES = named_queries(__file__)
 OLDEST_SOURCE = 14  #: parts by ctid (TID range scans), pg_stat_progress_copy
 
 
@@ -72,16 +71,11 @@ def target_is_writable(target: Database) -> Iterator[Problem]:
 @check("server.wal_level", severity=Severity.BLOCKER)
 def wal_is_logical(source: Database) -> Iterator[Problem]:
     """A source whose WAL cannot be decoded."""
-    yield from _wal_level(source, "it must be logical")
+    yield from wal_level_problems(source, "it must be logical")
 
 
-@check("server.wal_level_target", severity=Severity.WARNING, engines={"logical"})
-def wal_of_target_is_logical(target: Database) -> Iterator[Problem]:
-    """A target whose WAL cannot be decoded: there would be no way back without loss."""
-    yield from _wal_level(target, "there is no way back without loss unless it is logical")
-
-
-def _wal_level(server: Database, consequence: str) -> Iterator[Problem]:
+def wal_level_problems(server: Database, consequence: str) -> Iterator[Problem]:
+    """A problem where the WAL of that server cannot be decoded. :param consequence: what follows from it, in words"""
     level = server.setting("wal_level")
     if level != "logical":
         yield Problem(
@@ -94,34 +88,25 @@ def _wal_level(server: Database, consequence: str) -> Iterator[Problem]:
 @check("server.replication_slots", severity=Severity.BLOCKER, engines={"logical"})
 def slots_are_free(source: Database, plan: Plan) -> Iterator[Problem]:
     """Too few free replication slots on the source for one a wave."""
-    used = source.value(_QUERIES["foreign_slots"], prefix=_prefix(plan))
-    yield from _room(source, "max_replication_slots", used=used, needed=plan.load.waves, each="one slot a wave")
+    yield from room.for_slots(source, plan)
 
 
 @check("server.wal_senders", severity=Severity.BLOCKER, engines={"logical"})
 def senders_are_free(source: Database, plan: Plan) -> Iterator[Problem]:
     """Too few free WAL senders on the source for one a wave."""
-    used = source.value(_QUERIES["foreign_senders"], prefix=_prefix(plan))
-    yield from _room(source, "max_wal_senders", used=used, needed=plan.load.waves, each="one sender a wave")
+    yield from room.for_senders(source, plan)
 
 
 @check("server.apply_workers", severity=Severity.BLOCKER, engines={"logical"})
 def apply_workers_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
     """Too few free apply workers on the target for one a wave."""
-    used = target.value(_QUERIES["foreign_apply_workers"], prefix=_prefix(plan))
-    waves = plan.load.waves
-    yield from _room(target, "max_logical_replication_workers", used=used, needed=waves, each="one apply worker a wave")
-    others = target.value(_QUERIES["background_workers"], prefix=_prefix(plan))
-    yield from _room(target, "max_worker_processes", used=others, needed=waves, each="one apply worker a wave")
+    yield from room.for_apply_workers(target, plan)
 
 
 @check("server.replication_origins", severity=Severity.BLOCKER, engines={"logical"})
 def origins_are_free(target: Database, plan: Plan) -> Iterator[Problem]:
     """Too few replication origins on the target for one a wave and one a copying connection."""
-    name = "max_active_replication_origins" if target.can.major >= 18 else "max_replication_slots"
-    used = target.value(_QUERIES["foreign_origins"], prefix=_prefix(plan))
-    needed = plan.load.waves * (plan.load.jobs + 1)
-    yield from _room(target, name, used=used, needed=needed, each="one origin a wave and one a copying connection")
+    yield from room.for_origins(target, plan, copying=plan.load.jobs if plan.engine == "logical" else 0)
 
 
 @check("server.slot_keep_size", severity=Severity.WARNING)
@@ -135,20 +120,3 @@ def slots_are_kept(source: Database) -> Iterator[Problem]:
             "Without a limit, watch the disk",
             change_of(source.platform, source.endpoint, "max_slot_wal_keep_size", -1, restart=False),
         )
-
-
-def _room(server: Database, name: str, *, used: int, needed: int, each: str) -> Iterator[Problem]:
-    """A problem where a limit leaves less room than needed."""
-    limit = int(server.setting(name))
-    if limit - used < needed:
-        yield Problem(
-            name,
-            f"{limit} on {server.endpoint.name}, {used} taken by others; the plan needs {needed} ({each})",
-            change_of(server.platform, server.endpoint, name, used + needed, restart=True)
-            + "; or fewer load.waves in the plan",
-        )
-
-
-def _prefix(plan: Plan) -> str:
-    """What the names of this plan's own slots, subscriptions and origins start with; they take no room from it."""
-    return f"crossfade_{plan.name}_"

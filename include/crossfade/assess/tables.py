@@ -92,10 +92,10 @@ def every_owner_can_be_acted_for(source: Database, plan: Plan) -> Iterator[Probl
             yield Problem(
                 row["name"],
                 f"a superuser owns {its}: {ours} cannot give them to that owner on the target"
-                + (", nor publish them" if plan.engine == "logical" else ""),
+                + (", nor publish them" if plan.goes_natively else ""),
                 "\n".join(f"ALTER TABLE {name} OWNER TO …;  -- an ordinary role" for name in owners[row["name"]]),
             )
-        elif plan.engine == "logical" and not row["member"]:
+        elif plan.goes_natively and not row["member"]:
             yield Problem(
                 row["name"],
                 f"it owns {its}, and {ours} is no member of it: only an owner may publish a table",

@@ -12,7 +12,7 @@ from crossfade.plan import Plan
 from crossfade.queries import named_queries
 
 _QUERIES = named_queries(__file__)
-_OURS = {"active", "cutting over", "cut over"}
+_OURS = {"active", "cutting over", "cut over", "rolling back"}
 
 
 @check("target.empty", severity=Severity.BLOCKER)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from psycopg import sql
+
 from crossfade import catalog
-from crossfade.connect import Connection
-from crossfade.cutover import fence
+from crossfade.connect import Connection, scalar
+from crossfade.cutover import fence, readers
+from crossfade.engines.base import Carrier
 from crossfade.errors import CrossfadeError
-from crossfade.journal import Journal, MigrationRecord
+from crossfade.journal import Approval, Journal, MigrationRecord
 from crossfade.queries import named_queries
-from crossfade.routers.base import Foreseeing, Side
+from crossfade.routers.base import Direction, Forewarning, Side
+from crossfade.schema.compare import compare
 from crossfade.schema.ledger import Kind, Ledger
 
 if TYPE_CHECKING:
-    from crossfade.cutover.steps import Section
-    from crossfade.engines.base import Engine
+    from crossfade.cutover.section import Section
     from crossfade.migration import Migration
 
 _QUERIES = named_queries(__file__)
@@ -26,36 +29,38 @@ def of_section(section: Section) -> list[str]:
     """Everything that blocks, as sentences that say what was seen and what to do."""
     m = section.m
     return [
-        *_of_engine(m, section.engine),
+        *_of_carrier(m, section.carrier, section.direction),
         *_of_transactions(m, section.old),
         *_of_sessions(section.old, section.exempt),
-        *_of_definitions(section.old, section.stamp),
-        *_of_target(m, section.new),
+        *_of_definitions(section),
+        *_of_new_side(section),
         *_of_ledger(section),
         *_of_routers(section),
+        *readers.obstacles(m, section.direction.new),
     ]
 
 
-def _of_engine(m: Migration, engine: Engine) -> Iterator[str]:
+def _of_carrier(m: Migration, carrier: Carrier, direction: Direction) -> Iterator[str]:
     try:
-        engine.check()
-        lag = engine.lag()
+        carrier.check()
+        lag = carrier.lag()
     except CrossfadeError as error:
         yield str(error)
         return
     limit = m.plan.lag
     if lag.bytes > limit.max_bytes or lag.seconds is None or lag.seconds > limit.max_seconds:
         seconds = "unknown" if lag.seconds is None else f"{lag.seconds:.1f} s"
+        how = "wait, or clear catch_up" if direction is Direction.FORWARD else "wait"
         yield (
-            f"the target is {lag.bytes} bytes and {seconds} behind, the plan allows {limit.max_bytes} bytes and "
-            f"{limit.max_seconds} s: wait, or clear catch_up"
+            f"the {direction.new} is {lag.bytes} bytes and {seconds} behind, the plan allows {limit.max_bytes} bytes "
+            f"and {limit.max_seconds} s: {how}"
         )
 
 
 def _of_transactions(m: Migration, old: Connection) -> Iterator[str]:
     for transaction in catalog.blocking_transactions(old):
-        mine = transaction.database == old.info.dbname
-        if mine and transaction.age > m.plan.cutover.max_pause:
+        mine = transaction.database == old.info.dbname and m.plan.cutover.long_transactions == "abort"
+        if mine and transaction.age > m.plan.cutover.max_pause:  # else they are waited for, or ended, before the pause
             yield f"a transaction is open longer than max_pause, the pause would wait for it: {transaction}"
     for prepared in catalog.prepared_transactions(old):
         yield f"prepared transaction {prepared.gid!r} of {prepared.role}: COMMIT PREPARED or ROLLBACK PREPARED it"
@@ -69,23 +74,41 @@ def _of_sessions(old: Connection, exempt: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _of_definitions(old: Connection, stamp: str) -> Iterator[str]:
-    if catalog.definition_stamp(old) != stamp:
-        yield "somebody ran DDL on the source since its schema was copied: bring the target in step, clear prepare"
+def _of_definitions(section: Section) -> Iterator[str]:
+    if section.direction is Direction.FORWARD:
+        if catalog.definition_stamp(section.old) != section.stamp:
+            yield "somebody ran DDL on the source since its schema was copied: bring the target in step, clear prepare"
+        return
+    differences = compare(section.new, section.old, section.m.plan.tables)
+    if differences:
+        shown = "; ".join(str(difference) for difference in differences[:5])
+        count = len(differences)
+        yield f"source and target are defined differently in {count} places: {shown}. Bring the source in step"
 
 
-def _of_target(m: Migration, new: Connection) -> Iterator[str]:
+def _of_new_side(section: Section) -> Iterator[str]:
+    new, side = section.new, section.direction.new
     if not fence.is_fenced(new):
-        yield "the target is not fenced: applications could write there already. Clear prepare"
+        how = "Clear prepare" if side is Side.TARGET else "Close it: its rows are overwritten by what comes back"
+        yield f"the {side} is not fenced: applications could write there already. {how}"
     rows = new.execute("SELECT rolname, rolcanlogin FROM pg_roles").fetchall()
     logins = {row["rolname"]: row["rolcanlogin"] for row in rows}
-    for role in m.plan.cutover.application_roles:
+    cutover = section.m.plan.cutover
+    for role in cutover.application_roles:
         if not logins.get(role):
-            yield f"the application role {role} can not log in on the target: CREATE ROLE … LOGIN, or clear prepare"
+            yield f"the application role {role} can not log in on the {side}: CREATE ROLE … LOGIN, or clear prepare"
+    role = cutover.application_roles[0]
+    if cutover.smoke and logins.get(role) and not scalar(new, "SELECT pg_has_role(%s, 'MEMBER')", [role]):
+        yield (
+            f"the smoke statements run as {role}, of which {new.info.user} is no member on the {side}: "
+            f"GRANT {sql.Identifier(role).as_string()} TO {sql.Identifier(new.info.user).as_string()}"
+        )
 
 
 def _of_ledger(section: Section) -> Iterator[str]:
     """NOT NULL returns in the pause, when nothing is applied any more; all else must be there before."""
+    if section.direction is Direction.BACK:
+        return
     for entry in Ledger(section.new, section.migration).pending():
         if entry.kind is not Kind.NOT_NULL:
             yield f"the {entry} was dropped for a load and is not there again: clear harden"
@@ -94,31 +117,40 @@ def _of_ledger(section: Section) -> Iterator[str]:
 def _of_routers(section: Section) -> Iterator[str]:
     for router in section.routers:
         try:
-            if router.serving() is not Side.SOURCE:
-                yield f"the router {router.label} does not send clients to the source"
-            if isinstance(router, Foreseeing):
+            if router.serving() is not section.direction.old:
+                yield f"the router {router.label} does not send clients to the {section.direction.old}"
+            if isinstance(router, Forewarning):
                 yield from router.obstacles()
         except CrossfadeError as error:
             yield str(error)
 
 
-def of_approval(journal: Journal, record: MigrationRecord, run_id: str) -> Iterator[str]:
-    """Why the recorded approval does not allow this cutover; nothing where it does."""
-    approval, newest = journal.last_approval(record.id, run_id), journal.last_validation(record.id)
-    plan = record.plan
+def of_approval(journal: Journal, record: MigrationRecord, run_id: str, direction: Direction) -> Iterator[str]:
+    """Why the recorded approval does not allow this cutover or rollback; nothing where it does."""
+    approval, plan = journal.last_approval(record.id, run_id, direction.noun), record.plan
+    gate = f"approve_{direction.noun}"
     if approval is None:
         yield (
             "nobody approved this run: the journal holds no approval of it. Marking the gate as success opens nothing; "
-            "clear approve_cutover and answer it"
+            f"clear {gate} and answer it"
         )
         return
     if approval.approver not in plan.cutover.approvers:
         yield f"{approval.approver!r} approved, but is none of the plan's approvers {', '.join(plan.cutover.approvers)}"
     if approval.plan_hash != plan.hash:
         yield f"the approval is for the plan {approval.plan_hash}, the pinned plan is {plan.hash}: approve it anew"
+    if direction is Direction.FORWARD:
+        yield from _of_validation(journal, record, approval)
+        if (clean := journal.clean_rehearsals(record)) < plan.cutover.rehearsals:
+            wanted = plan.cutover.rehearsals
+            yield f"{clean} rehearsals found nothing in the way, the plan requires {wanted}: clear rehearse"
+
+
+def _of_validation(journal: Journal, record: MigrationRecord, approval: Approval) -> Iterator[str]:
+    newest, max_age = journal.last_validation(record.id), record.plan.validation.max_age
     if newest is None or newest.id != approval.validation_id:
         yield "there is a newer validation than the one that was approved: approve that"
     elif not newest.equal or newest.age is None:
         yield "the last validation did not end with equal tables: clear validate"
-    elif newest.age > plan.validation.max_age:
-        yield f"the validation is {newest.age} old, the plan allows {plan.validation.max_age}: clear validate"
+    elif newest.age > max_age:
+        yield f"the validation is {newest.age} old, the plan allows {max_age}: clear validate"

@@ -44,6 +44,11 @@ def exempt_roles(conn: Connection, also: Collection[str] = ()) -> list[str]:
     return sorted({row["role"] for row in conn.execute(_QUERIES["exempt"]).fetchall()} | set(also))
 
 
+def foreign_sessions(conn: Connection, exempt: Sequence[str]) -> list[dict[str, Any]]:
+    """Client sessions in this database of other than the exempt roles: pid, role, application_name, address, state."""
+    return conn.execute(_QUERIES["strangers"], {"exempt": list(exempt)}).fetchall()
+
+
 def is_fenced(conn: Connection) -> bool:
     """Whether this database is closed to applications by us."""
     return bool(scalar(conn, "SELECT EXISTS (SELECT FROM crossfade.fence WHERE database = current_database())"))
@@ -102,9 +107,80 @@ def lift(conn: Connection, plan: str) -> None:
         for entry in now:
             if entry["role"] not in first and entry["role"] != conn.info.user:  # we still have work to do here
                 conn.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {}").format(database, _grantee(entry["role"])))
+        there = {row["rolname"] for row in conn.execute("SELECT rolname FROM pg_roles").fetchall()} | {""}
         for role, grantable in first.items():
-            option = sql.SQL(" WITH GRANT OPTION") if grantable else sql.SQL("")
-            conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, _grantee(role)) + option)
+            if role in there:
+                conn.execute(_granting(conn, role, grantable))
+            else:
+                log.warning("the role %s could connect before the fence, and is gone since", role)
+
+
+def open_for_good(conn: Connection, plan: str) -> None:
+    """
+    `lift`, and take back what our own role was granted for the move, in the caller's transaction.
+
+    Nothing to do where this plan has not closed it.
+    """
+    ledger = ledger_of(conn, plan)
+    if ledger is None:
+        return
+    lift(conn, plan)
+    if conn.info.user not in ledger:
+        take_back(conn, [conn.info.user])
+
+
+def close_for_good(conn: Connection, plan: str) -> list[str]:
+    """
+    Forget the ledger and leave the database closed, in the caller's transaction; only our own role may still come.
+
+    What other exempt roles were granted for the move is taken back. Returns the statements that would open it again as
+    it was; none where this plan has not closed it.
+    """
+    ledger = ledger_of(conn, plan)
+    if ledger is None:
+        return []
+    conn.execute("DELETE FROM crossfade.fence WHERE database = current_database() AND plan = %s", [plan])
+    now = {entry["role"] for entry in may_connect(conn)}
+    take_back(conn, now - ledger.keys() - {conn.info.user})
+    return [f"{_granting(conn, role, grantable).as_string()};" for role, grantable in ledger.items() if role not in now]
+
+
+def ledger_of(conn: Connection, plan: str) -> dict[str, bool] | None:
+    """Who may connect when that plan's fence is lifted, and whether they may grant it; None where there is none."""
+    query = "SELECT may_connect FROM crossfade.fence WHERE database = current_database() AND plan = %s"
+    entries = scalar(conn, query, [plan])
+    return None if entries is None else {entry["role"]: entry["grantable"] for entry in entries}
+
+
+def take_back(conn: Connection, roles: Collection[str]) -> None:
+    """Take CONNECT from those of these roles that were granted it; in the caller's transaction."""
+    database = sql.Identifier(conn.info.dbname)
+    granted = {entry["role"] for entry in may_connect(conn)}
+    with _as_owner(conn):
+        for role in sorted(granted.intersection(roles)):
+            conn.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {}").format(database, _grantee(role)))
+
+
+def _granting(conn: Connection, role: str, grantable: bool) -> sql.Composed:
+    option = sql.SQL(" WITH GRANT OPTION" if grantable else "")
+    database = sql.Identifier(conn.info.dbname)
+    return sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, _grantee(role)) + option
+
+
+def reopen(conn: Connection, roles: Sequence[str]) -> None:
+    """
+    Let application roles connect where nothing tells any more who could: the ledger is gone, and they cannot.
+
+    Nothing where they may, or do not exist.
+    """
+    query = (
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
+        " AND NOT has_database_privilege(oid, current_database(), 'CONNECT')"
+    )
+    shut = [row["rolname"] for row in conn.execute(query, [list(roles)]).fetchall()]
+    for role in shut:
+        log.warning("%s may not connect, and the ledger of the fence is gone: CONNECT is granted again", role)
+        let_in(conn, role)
 
 
 @contextmanager
@@ -134,7 +210,7 @@ def sweep(conn: Connection, *, exempt: Sequence[str], deadline: float) -> int:
     """
     start, clean, ended = time.monotonic(), 0, set[int]()
     while clean < 2:
-        strangers = conn.execute(_QUERIES["strangers"], {"exempt": list(exempt)}).fetchall()
+        strangers = foreign_sessions(conn, exempt)
         for stranger in strangers:
             _end(conn, stranger)
             ended.add(stranger["pid"])
@@ -154,11 +230,14 @@ def sweep(conn: Connection, *, exempt: Sequence[str], deadline: float) -> int:
     return len(ended)
 
 
-def let_in(conn: Connection, role: str) -> None:
-    """Let one role connect to a fenced database."""
+def let_in(conn: Connection, role: str, *, keep: bool = False) -> None:
+    """Let one role connect to a fenced database. :param keep: also when the fence is lifted"""
     with conn.transaction(), _as_owner(conn):
         database = sql.Identifier(conn.info.dbname)
         conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
+        if keep:
+            conn.execute("SET LOCAL ROLE NONE")
+            conn.execute(_QUERIES["keep"], {"role": role})
 
 
 def keep_out(conn: Connection, role: str) -> None:

@@ -33,3 +33,8 @@ SELECT DISTINCT rolname AS role FROM pg_roles
 WHERE rolname = current_user OR (rolreplication AND NOT rolsuper)
    OR rolname IN ('rdsadmin', 'cloudsqladmin', 'azuresu')  -- the provider's own, which nobody else may end
    OR oid IN (SELECT subowner FROM pg_subscription)
+
+-- keep: enter in the ledger that this role may connect when the fence is lifted
+UPDATE crossfade.fence SET may_connect = may_connect || jsonb_build_object('role', %(role)s::text, 'grantable', false)
+WHERE database = current_database()
+  AND NOT EXISTS (SELECT FROM jsonb_array_elements(may_connect) e WHERE e ->> 'role' IN (%(role)s::text, ''))

@@ -7,47 +7,65 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import psycopg
 
-from crossfade import catalog, sequences
-from crossfade.connect import Connection, end_sessions
-from crossfade.cutover import blockers, decision, fence, recovery
+from crossfade.connect import end_sessions
+from crossfade.cutover import blockers, decision, recovery, window
 from crossfade.cutover.decision import Decision
-from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION, Section, Step
-from crossfade.engines.declared import engine_of
-from crossfade.errors import CrossfadeError, FatalError, PreconditionError, TransientError
-from crossfade.journal import Journal, MigrationRecord, State
-from crossfade.routers.base import Router, Side
-from crossfade.routers.pgbouncer import PgBouncerFleet
+from crossfade.cutover.section import Section, opened, purpose_of
+from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION, Step
+from crossfade.cutover.surroundings import Prevented, surrounded
+from crossfade.cutover.undo import undo
+from crossfade.cutover.watchdog import NoWatchdog, Watchdog
+from crossfade.errors import (
+    CrossfadeError,
+    FatalError,
+    PreconditionError,
+    TransientError,
+    Unreachable,
+)
+from crossfade.journal import Journal, State
+from crossfade.routers.base import Direction, Side
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
 
 log = logging.getLogger(__name__)
 
+#: In which state each begins, which it enters, and which it ends in.
+_STATES = {
+    Direction.FORWARD: (State.ACTIVE, State.CUTTING_OVER, State.CUT_OVER),
+    Direction.BACK: (State.CUT_OVER, State.ROLLING_BACK, State.ACTIVE),
+}
+
 
 class Refused(PreconditionError):
     """The cutover was not begun."""
 
-    def __init__(self, reasons: list[str]) -> None:
+    def __init__(self, reasons: list[str], direction: Direction = Direction.FORWARD) -> None:
         self.reasons = reasons
         super().__init__(
-            "the cutover was refused, clients were not held and nothing was changed: " + "; ".join(reasons)
+            f"the {direction.noun} was refused, clients were not held and nothing was changed: " + "; ".join(reasons)
         )
+
+
+class Unopened(FatalError):
+    """The cutover is decided, but the new side could not be opened everywhere."""
 
 
 class CutoverUndone(TransientError):
     """The cutover failed before its decision and was undone: the old side serves."""
 
-    def __init__(self, *, step: str, reason: BaseException, paused_ms: float) -> None:
+    def __init__(self, *, step: str, reason: BaseException, paused_ms: float, direction: Direction) -> None:
+        held = f"clients were held for {paused_ms:.0f} ms" if paused_ms else "clients were not held"
         super().__init__(
-            f"the cutover was undone at the step {step}: {reason}. The source serves again, nothing is lost; clients "
-            f"were held for {paused_ms:.0f} ms. Put the cause right and clear this task"
+            f"the {direction.noun} was undone at the step {step}: {reason}. The {direction.old} serves again, nothing "
+            f"is lost; {held}. Put the cause right and clear this task"
         )
 
 
@@ -56,6 +74,7 @@ class StepTiming:
     """One step as it went."""
 
     name: str
+    started_ms: float  #: after the first one began
     ms: float
     outcome: str
 
@@ -69,212 +88,198 @@ class CutoverSummary:
 
     def table(self) -> str:
         """The steps, aligned, for a log."""
-        return "\n".join(f"{step.name:<10} {step.ms:9.1f} ms  {step.outcome}" for step in self.steps)
+        return steps_table(self.steps)
 
 
-@contextmanager
-def opened(m: Migration, record: MigrationRecord) -> Iterator[Section]:
-    """Open every connection that the section needs, before anybody is held. No attempt is entered yet."""
-    purpose = f"{m.plan.name}/cutover"
-    with ExitStack() as stack:
-        old = stack.enter_context(m.source.session(purpose, settings={"default_transaction_read_only": "off"}))
-        new = stack.enter_context(m.target.session(purpose))
-        journal = Journal(stack.enter_context(m.target.session(purpose, settings={"synchronous_commit": "off"})))
-        routers = [stack.enter_context(router) for router in m.routers()]
-        engine = engine_of(m, source=old, target=new, record=record)
-        poolers = {role for router in routers for role in _auth_users(router)}
-        also = {m.source.user, *engine.exempt(Side.SOURCE), *poolers}
-        yield Section(
-            m=m,
-            engine=engine,
-            routers=routers,
-            old=old,
-            new=new,
-            journal=journal,
-            migration=record.id,
-            attempt=UUID(int=0),
-            stamp=record.stamp or "",
-            exempt=fence.exempt_roles(old, also),
-            purpose=purpose,
-        )
+def steps_table(steps: tuple[StepTiming, ...] | list[StepTiming]) -> str:
+    """Name, start, milliseconds and outcome of each step, aligned."""
+    head = f"{'step':<10} {'start':>9}    {'took':>9}"
+    rows = [f"{step.name:<10} {step.started_ms:9.1f} ms {step.ms:9.1f} ms  {step.outcome}" for step in steps]
+    return "\n".join([head, *rows])
 
 
-def _auth_users(router: Router) -> set[str]:
-    """Roles with which the pooler looks up passwords: fenced off, nobody could log in through it."""
-    if not isinstance(router, PgBouncerFleet):
-        return set()
-    observed, _ = router.observe()
-    return {user for instance in observed.values() if (user := instance.settings.get("auth_user"))}
-
-
-def preset_sequences(section: Section) -> None:
-    """Set the new side's sequences a margin ahead, so that in the pause only those that moved further are set."""
-    names = catalog.sequences(section.old)
-    old, new = sequences.read(section.old, names), sequences.read(section.new, names)
-    ahead = sequences.set_ahead(old, new, section.m.plan.cutover.sequence_margin)
-    sequences.write(section.new, ahead)
-    section.preset = {**new, **ahead}
-
-
-def run(m: Migration, *, run_id: str) -> CutoverSummary:
+def run(m: Migration, *, run_id: str, direction: Direction = Direction.FORWARD) -> CutoverSummary:
     """
-    Cut over, or refuse, or undo. Safe to call again whatever became of an earlier try.
+    Cut over, or roll back; or refuse, or undo. Safe to call again whatever became of an earlier try.
 
     Raises `Refused` (clients were not held), `CutoverUndone` (the old side serves), `FatalError` (decided, but not
     all could be opened: call again), `Undecided` (the old side cannot be read).
     """
+    begins, _, ends = _STATES[direction]
     with m.journal() as journal:
         _end_earlier(m, journal)
         record = journal.get(m.plan.name)
-        if record.state is State.CUT_OVER:
-            log.info("%s was cut over already: the target serves", m.plan.name)
+        if record.state is ends and _done_before(m, direction):
+            log.info("the %s of %s is done already: the %s serves", direction.noun, m.plan.name, direction.new)
             return CutoverSummary(steps=(), paused_ms=0)
-        if reasons := list(blockers.of_approval(journal, record, run_id)):
-            raise Refused(reasons)
-        with opened(m, record) as section:
+        if record.state is not begins:
+            raise Refused(
+                [f"{m.plan.name} is {record.state}, a {direction.noun} begins where it is {begins}"], direction
+            )
+        reasons = list(blockers.of_approval(journal, record, run_id, direction))
+        if outside := window.blocker(m.plan, datetime.now(UTC)):
+            reasons.append(outside)
+        if reasons:
+            raise Refused(reasons, direction)
+        with opened(m, record, direction) as section:
             if reasons := blockers.of_section(section):
-                raise Refused(reasons)
-            preset_sequences(section)
-            decision.act_alone(section.old, m.plan.name, seconds=5)
-            section.attempt = decision.open_attempt(section.old, m.plan)
-            journal.change_state(record.id, State.ACTIVE, State.CUTTING_OVER)
-            with undisturbed():
-                return _critical(section)
+                raise Refused(reasons, direction)
+            with (
+                _refusing(direction),
+                surrounded(section),
+                Watchdog(m, section.attempt.id) as section.watchdog,
+            ):
+                section.watchdog.await_ready()
+                decision.act_alone(section.old, m.plan.name, seconds=5)
+                with section.watchdog.taking_over(but=(CutoverUndone, Refused, decision.WithoutAuthority)):
+                    return _watched(section, section.watchdog)
+
+
+@contextmanager
+def _refusing(direction: Direction) -> Iterator[None]:
+    try:
+        yield
+    except (Prevented, NoWatchdog, decision.AnotherActs, decision.WithoutAuthority) as error:
+        raise Refused([str(error)], direction) from error
 
 
 def _end_earlier(m: Migration, journal: Journal) -> None:
     """End the sessions of a try that died, then bring its traffic to the side that has authority."""
+    unfinished = False
     for side in Side:
         with m.session(side, "takeover") as conn:
-            end_sessions(conn, f"crossfade/{m.plan.name}/cutover")
-    if journal.get(m.plan.name).state is State.CUTTING_OVER:
-        log.warning("an earlier try of this cutover did not end: restoring traffic first")
-        log.info(recovery.settle(m).sentence)
+            end_sessions(conn, f"crossfade/{purpose_of(m.plan.name)}")
+            attempt = decision.newest(conn, m.plan.name)
+            unfinished |= attempt is not None and not attempt.finished
+    if unfinished or journal.get(m.plan.name).state in (State.CUTTING_OVER, State.ROLLING_BACK):
+        log.warning("an earlier try did not end: restoring traffic first")
+        log.info(recovery.settle(m, patience=0).sentence)
 
 
-def _critical(section: Section) -> CutoverSummary:
+def _done_before(m: Migration, direction: Direction) -> bool:
+    """The state tells of a cutover; a migration that was never cut over looks like one that was rolled back."""
+    if direction is Direction.FORWARD:
+        return True
+    with m.session(direction.old, "cutover") as old:
+        attempt = decision.newest(old, m.plan.name)
+    return attempt is not None and attempt.decision is Decision.COMMIT
+
+
+def _watched(section: Section, watchdog: Watchdog) -> CutoverSummary:
+    """Enter the attempt, and go through it; what fails before clients are held is undone as well."""
+    direction = section.direction
+    begins, enters, _ = _STATES[direction]
+    section.attempt = decision.open_attempt(section.old, section.new, section.m.plan, direction, section.attempt.id)
+    steps = [kind(section) for kind in BEFORE_DECISION]
+    try:
+        section.journal.change_state(section.migration, begins, enters)
+        for step in steps:
+            step.prepare()
+    except BaseException as error:
+        undo(section, steps)
+        if isinstance(error, CrossfadeError):
+            raise Refused([str(error)], direction) from error
+        raise
+    with undisturbed():
+        return _critical(section, steps, watchdog)
+
+
+def _critical(section: Section, steps: list[Step], watchdog: Watchdog) -> CutoverSummary:
     done: list[Step] = []
     timings: list[StepTiming] = []
     start = time.monotonic()
-    section.deadline = start + section.m.plan.cutover.max_pause.total_seconds()
+    budget = section.m.plan.cutover.max_pause.total_seconds()
+    section.deadline = start + budget
+    watchdog.budget(budget)
     try:
-        for kind in BEFORE_DECISION:
-            step = kind(section)
-            section.left(step.name)
+        for step in steps:
+            section.go_on(step.name)
             done.append(step)
-            _timed(section, step, timings)
+            _timed(section, step, timings, start)
     except BaseException as error:
-        if _undo(section, done) is Decision.ABORT:
+        watchdog.decided()  # undoing may take as long as opening
+        if undo(section, steps) is Decision.ABORT:
             paused = (time.monotonic() - start) * 1000
-            reason = CutoverUndone(step=done[-1].name if done else "pause", reason=error, paused_ms=paused)
+            log.info("undone:\n%s", steps_table(timings))
+            name = done[-1].name if done else steps[0].name
+            reason = CutoverUndone(step=name, reason=error, paused_ms=paused, direction=section.direction)
             if isinstance(error, Exception):
                 raise reason from error
             log.error("%s", reason)
             raise
-        log.warning("the decision was taken already: opening the target, whatever happened: %s", error)
-    _open(section, timings)
+        log.warning("the decision was taken already: opening the new side, whatever happened: %s", error)
+    section.decided = True
+    watchdog.decided()
+    _open(section, timings, start)
     paused = (time.monotonic() - start) * 1000
-    decision.finish(section.old, section.attempt)
-    _retire(section)
+    watchdog.opened()
     summary = CutoverSummary(steps=tuple(timings), paused_ms=paused)
-    log.info("cut over: clients were held for %.0f ms\n%s", paused, summary.table())
+    log.info("the %s serves: clients were held for %.0f ms\n%s", section.direction.new, paused, summary.table())
+    _afterwards(section, watchdog)
     return summary
 
 
-def _retire(section: Section) -> None:
-    """Clients are served: what goes wrong here is done again by `reconcile`."""
+def _afterwards(section: Section, watchdog: Watchdog) -> None:
+    """Clients are served. What goes wrong here the watchdog tries again."""
     try:
-        section.engine.retire()
-    except CrossfadeError as error:
-        log.warning("the engine could not be told to end, the task reconcile does it: %s", error)
+        section.carrier.retire()
+        recovery.enter_opened(
+            section.journal, section.migration, section.m, section.direction, section.writes_at_opening
+        )
+        decision.finish(section.old, section.attempt.id)
+    except Exception as error:
+        log.warning("something was left to be tidied, the watchdog goes on with it: %s", error)
+        watchdog.go_on_alone()
 
 
-def _timed(section: Section, step: Step, timings: list[StepTiming]) -> None:
-    start, outcome = time.monotonic(), "failed"
+def _timed(section: Section, step: Step, timings: list[StepTiming], start: float) -> None:
+    begun, outcome = time.monotonic(), "failed"
     try:
-        with section.journal.step(section.migration, step.name, attempt=section.attempt, ordinal=len(timings) + 1):
+        with section.journal.step(section.migration, step.name, attempt=section.attempt.id, ordinal=len(timings) + 1):
             step.run()
         outcome = "done"
     finally:
-        timings.append(StepTiming(name=step.name, ms=(time.monotonic() - start) * 1000, outcome=outcome))
+        timings.append(_timing(step, begun, start, outcome))
 
 
-def _open(section: Section, timings: list[StepTiming]) -> None:
-    """After the decision there is no way but forward: try again for a while, then say how to go on."""
+def _timing(step: Step, begun: float, start: float, outcome: str) -> StepTiming:
+    took, started = (time.monotonic() - begun) * 1000, (begun - start) * 1000
+    return StepTiming(name=step.name, started_ms=started, ms=took, outcome=outcome)
+
+
+def _open(section: Section, timings: list[StepTiming], start: float) -> None:
+    """
+    After the decision there is no way but forward: try again for a while, then say how to go on.
+
+    The journal is told afterwards, and only if it can be: a dead old side must not keep the new one closed.
+    """
     deadline = time.monotonic() + 30
     for kind in AFTER_DECISION:
+        step = kind(section)
         while True:
+            begun = time.monotonic()
             try:
-                _timed(section, kind(section), timings)
+                step.run()
+                timings.append(_timing(step, begun, start, "done"))
                 break
             except Exception as error:
+                timings.append(_timing(step, begun, start, "failed"))
                 if time.monotonic() > deadline:
-                    raise FatalError(
-                        f"the cutover is decided, but the target could not be opened everywhere: {error}. Clear this "
-                        "task, or run the DAG abort: either goes on where this stopped. Nothing is lost"
+                    raise Unopened(
+                        f"the {section.direction.noun} is decided, but the {section.direction.new} could not be opened "
+                        f"everywhere: {error}. The watchdog goes on trying; so does clearing this task, or the DAG "
+                        "abort. Nothing is lost"
                     ) from error
-                log.warning("opening the target failed, trying again: %s", error)
+                log.warning("opening the %s failed, trying again: %s", section.direction.new, error)
                 time.sleep(0.2)
-
-
-def _undo(section: Section, done: list[Step]) -> Decision:
-    """
-    Traffic first: the decision and the old side's fence in one transaction, then let clients go. Tidy afterwards.
-
-    Returns what was decided: COMMIT where another had decided already, then nothing is undone.
-    """
-    held = decision.decide_surely(
-        section.old, section.m.source, section.purpose, section.attempt, Decision.ABORT, seconds=60
-    )
-    if held is Decision.COMMIT:
-        return held
-    problems: list[str] = []
-    try:
-        with _alone(section) as old:
-            if _superseded(section, old):
-                log.warning("a newer try of this cutover has taken over; it looks after the traffic")
-                return held
-            _let_go(section, done, problems)
-            decision.finish(old, section.attempt)
-    except Exception as error:  # said below: a failed undo is never swallowed
-        problems.append(str(error))
-    for problem in problems:
-        log.error("undoing left something behind; run the DAG abort once it can be reached: %s", problem)
-    return held
-
-
-@contextmanager
-def _alone(section: Section) -> Iterator[Connection]:
-    """The session that holds the plan's lock: the section's own, or a new one where that was lost."""
-    try:
-        section.old.execute("SELECT 1")
-    except psycopg.OperationalError:
-        with section.m.session(Side.SOURCE, "undo") as fresh:
-            decision.act_alone(fresh, section.m.plan.name, seconds=10)
-            yield fresh
-        return
-    yield section.old
-
-
-def _superseded(section: Section, old: Connection) -> bool:
-    newest = decision.newest(old, section.m.plan.name)
-    return newest is not None and newest.id != section.attempt
-
-
-def _let_go(section: Section, done: list[Step], problems: list[str]) -> None:
-    """Clients first; then the tidy half of every step, last first."""
-    for router in section.routers:
+                with suppress(Unreachable):
+                    section.reconnect()
         try:
-            router.resume()
-        except CrossfadeError as error:
-            problems.append(str(error))
-    for step in reversed(done):
-        try:
-            step.undo()
-        except Exception as error:  # the others are undone all the same; the caller says what was left
-            problems.append(f"{step.name}: {error}")
-    if not problems:  # else an abort, or the next try, has to find that there is something to tidy
-        section.journal.change_state(section.migration, State.CUTTING_OVER, State.ACTIVE)
+            section.journal.enter_step(
+                section.migration, attempt=section.attempt.id, name=step.name, ordinal=len(timings), ms=timings[-1].ms
+            )
+        except psycopg.Error as error:
+            log.warning("the journal could not be told: %s", error)
 
 
 @contextmanager

@@ -1,29 +1,38 @@
-"""Bringing traffic to the side that has authority, from any state, by what the old side's attempt row says."""
+"""Bringing traffic to the side that has authority, from any state, by what the databases and the routers show."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import psycopg
+
 from crossfade import control
-from crossfade.connect import Connection, end_sessions
-from crossfade.cutover import decision, fence
+from crossfade.connect import Connection, end_sessions, scalar
+from crossfade.cutover import decision, fence, hooks, readers
+from crossfade.cutover.authority import NothingKnown, Sides, find
 from crossfade.cutover.decision import Attempt, Decision, Undecided
-from crossfade.cutover.steps import open_router, open_target
-from crossfade.engines.declared import engine_of
-from crossfade.errors import CrossfadeError, NotOursToWrite, TransientError, Unreachable
+from crossfade.cutover.section import purpose_of
+from crossfade.cutover.steps import open_database, open_router
+from crossfade.engines.declared import carrier_of, way_back_of
+from crossfade.errors import CrossfadeError, TransientError, Unreachable
 from crossfade.journal import Journal, State
-from crossfade.routers.base import Router, Side
-from crossfade.schema.ledger import Ledger
-from crossfade.schema.not_null import relax, restore_not_null
+from crossfade.routers.base import Direction, Router, Side
+from crossfade.routers.pgbouncer import QUIET_PATIENCE, PointsElsewhere
+from crossfade.schema.not_null import relax
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
 
 log = logging.getLogger(__name__)
+
+ALIVE = 3.0  #: seconds: a heartbeat that fresh tells that somebody works on the attempt, and may be asked
+LOCK_SECONDS = 15.0
+READERS_SECONDS = 20.0  #: for which replicas of the side that serves are waited for
 
 
 class RecoveryIncomplete(TransientError):
@@ -41,75 +50,156 @@ class Settled:
     sentence: str
 
 
-def settle(m: Migration) -> Settled:
+def settle(m: Migration, *, only: UUID | None = None, patience: float = 2.0) -> Settled:
     """
-    End what is under way, and open the side that the decision names; without one, decide to abort.
+    End what is under way, and open the side that has authority; where nothing is decided, decide to abort.
 
-    Safe to call at any time and twice. What needs only the old side and the routers comes first, and is done even
-    where the target is dead. Raises `Undecided`, `RecoveryIncomplete`.
+    Safe to call at any time and twice. What needs only that side and the routers comes first, and is done even where
+    the other side is dead.
+    :param only: the attempt to end; nothing is done where a newer one is under way by now
+    :param patience: seconds that a cutover which is alive is given to give up by itself
+    Raises `Undecided`, `RecoveryIncomplete`.
     """
     try:
-        with m.session(Side.SOURCE, "abort") as old:
-            end_sessions(old, f"crossfade/{m.plan.name}/cutover")
-            decision.act_alone(old, m.plan.name, seconds=15)
-            attempt = decision.newest(old, m.plan.name)
-            if attempt and _decided(old, attempt) is Decision.COMMIT:
-                return _forward(m, old, attempt)
-            return _back(m, old, attempt)
-    except Unreachable as error:
+        with Sides(m, "abort") as sides:
+            side, attempt = _known(m, sides)
+            ended = 0
+            if not _superseded(attempt, only):
+                serving = sides.get(side)
+                if attempt is not None and attempt.decision is None:
+                    _ask(serving, attempt, patience)
+                ended = end_sessions(serving, f"crossfade/{purpose_of(m.plan.name)}")
+                side, attempt = _decided(m, sides, only)
+            if _superseded(attempt, only):
+                return Settled(side=side, sentence=f"A newer try of {m.plan.name} looks after the traffic.")
+            settled = _opened(m, sides, side, attempt)
+            if ended:
+                _once_more(m)
+            return settled
+    except (Unreachable, psycopg.OperationalError) as error:
         raise Undecided(plan=m.plan.name, reason=str(error)) from error
 
 
-def _decided(old: Connection, attempt: Attempt) -> Decision:
-    return attempt.decision or decision.decide(old, attempt.id, Decision.ABORT)
-
-
-def _forward(m: Migration, old: Connection, attempt: Attempt) -> Settled:
-    """The cutover is final: finish opening the target."""
-    problems: list[str] = []
-    with m.journal() as journal:
-        record = journal.find(m.plan.name)
-        if record is not None:
-            open_target(journal, record.id, m.plan.name)
-        else:
-            fence.lift(journal.conn, m.plan.name)
-    _each_router(m, lambda router: open_router(router, Side.TARGET), problems)
-    sentence = f"The cutover of {m.plan.name} is final: the target serves."
-    if problems:
-        raise RecoveryIncomplete(sentence=sentence, problems=problems)
-    decision.finish(old, attempt.id)
-    return Settled(side=Side.TARGET, sentence=sentence)
-
-
-def _back(m: Migration, old: Connection, attempt: Attempt | None) -> Settled:
-    """No cutover is final: the source serves. Traffic first, the streams afterwards."""
-    problems: list[str] = []
-    if control.version(old):
-        with old.transaction():
-            fence.lift(old, m.plan.name)
-    _each_router(m, lambda router: router.resume(), problems)  # nobody repoints before the decision
-    sentence = f"No cutover of {m.plan.name} is final: the source serves."
+def _known(m: Migration, sides: Sides) -> tuple[Side, Attempt | None]:
+    """Who has authority; where nothing tells, clients that are held are at least let go to where they are led."""
     try:
-        _tidy(m, old)
-    except CrossfadeError as error:
+        return find(m, sides)
+    except NothingKnown:
+        _each_router(m, lambda router: router.resume(), [])
+        raise
+
+
+def _decided(m: Migration, sides: Sides, only: UUID | None) -> tuple[Side, Attempt | None]:
+    """
+    Under the lock of the side that has authority, by a decision that is taken now where there is none.
+
+    What was true before the lock was waited for may be so no more.
+    """
+    while True:
+        side, _ = find(m, sides)
+        serving = sides.get(side)
+        decision.act_alone(serving, m.plan.name, seconds=LOCK_SECONDS)
+        now, attempt = find(m, sides)
+        if now is not side:
+            continue
+        if attempt is None or attempt.decision is not None or _superseded(attempt, only):
+            return side, attempt
+        if decision.decide(serving, attempt.id, Decision.ABORT) is Decision.ABORT:
+            return side, attempt
+
+
+def _superseded(attempt: Attempt | None, only: UUID | None) -> bool:
+    """A newer try that has ended looks after nothing any more: what the older one still paused has to be let go."""
+    return only is not None and attempt is not None and attempt.id != only and not attempt.finished
+
+
+def _once_more(m: Migration) -> None:
+    """A cutover whose sessions were ended may just have been about to hold clients: it does so half a second later."""
+    time.sleep(QUIET_PATIENCE + 0.2)
+    _each_router(m, lambda router: router.resume(), [])
+
+
+def _ask(conn: Connection, attempt: Attempt, patience: float) -> None:
+    """Let a cutover that is alive undo itself: it knows best what it has done."""
+    if attempt.silent > ALIVE or patience <= 0:
+        return
+    decision.ask_to_abort(conn, attempt.id)
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        seen = decision.newest(conn, attempt.plan.name)
+        if seen is None or seen.id != attempt.id or seen.finished:
+            return
+        time.sleep(0.05)
+
+
+def _opened(m: Migration, sides: Sides, side: Side, attempt: Attempt | None) -> Settled:
+    """Traffic first, on the side that serves; the streams afterwards."""
+    problems: list[str] = []
+    serving = sides.get(side)
+    moved = attempt is not None and attempt.decision is Decision.COMMIT
+    _open(m, serving, side, attempt)
+    _each_router(m, lambda router: _lead(router, side, moved=moved), problems)
+    noun = attempt.direction.noun if attempt else "cutover"
+    _readers(m, serving, side, moved=moved, problems=problems)
+    sentence = (
+        f"The {noun} of {m.plan.name} is final: the {side} serves."
+        if moved
+        else f"No {noun} of {m.plan.name} is final: the {side} serves."
+    )
+    try:
+        _tidy(m, sides, side, unfinished=attempt is not None and not attempt.finished)
+        if attempt is not None and not attempt.finished:
+            decision.finish(sides.get(attempt.direction.old), attempt.id)
+    except (CrossfadeError, psycopg.Error) as error:
         problems.append(str(error))
     if problems:
         raise RecoveryIncomplete(sentence=sentence, problems=problems)
-    if attempt and not attempt.finished:
-        decision.finish(old, attempt.id)
-    return Settled(side=Side.SOURCE, sentence=sentence)
+    return Settled(side=side, sentence=sentence)
 
 
-def _tidy(m: Migration, old: Connection) -> None:
-    with m.session(Side.TARGET, "abort") as new:
-        end_sessions(new, f"crossfade/{m.plan.name}/cutover")
-        journal = Journal(new)
-        record = journal.find(m.plan.name)
-        if record is None or record.state is not State.CUTTING_OVER:
-            return
-        relax(new, record.id)
-        engine_of(m, source=old, target=new, record=record).resume()
-        journal.set_state(record.id, State.ACTIVE)
+def _open(m: Migration, conn: Connection, side: Side, attempt: Attempt | None) -> None:
+    there = control.version(conn) > 0  # else it went with a cleanup, which has not come to the other side's yet
+    if there and attempt is not None and attempt.decision is Decision.COMMIT:
+        record = Journal(conn).find(m.plan.name) if side is Side.TARGET else None
+        under_way = record is not None and record.state is State.CUTTING_OVER
+        open_database(conn, attempt, record.id if record is not None and under_way else None)
+    elif there:
+        with conn.transaction():
+            fence.lift(conn, m.plan.name)
+    if not there or not fence.is_fenced(conn):
+        fence.reopen(conn, m.plan.cutover.application_roles)
+
+
+def _lead(router: Router, side: Side, *, moved: bool) -> None:
+    """Nobody is let go to a side that does not serve: an instance may have come back as it once was."""
+    led: Side | None = None
+    if not moved:
+        try:
+            led = router.serving()
+        except PointsElsewhere as error:
+            log.warning("%s", error)
+        except CrossfadeError:
+            router.resume()  # of those instances that can be told
+            raise
+    if led is side:
+        router.resume()
+    else:
+        open_router(router, side)
+
+
+def _readers(m: Migration, serving: Connection, side: Side, *, moved: bool, problems: list[str]) -> None:
+    """Read traffic: let go on; and led to the side that serves, where it has changed."""
+    found = m.readers()
+    try:
+        problems += readers.release(found)
+        if moved and found:
+            lsn = str(scalar(serving, "SELECT pg_current_wal_flush_lsn()"))
+            readers.switch(m, side, lsn, time.monotonic() + READERS_SECONDS, found)
+    except CrossfadeError as error:
+        problems.append(str(error))
+    finally:
+        for router in found:
+            router.close()
 
 
 def _each_router(m: Migration, act: Callable[[Router], None], problems: list[str]) -> None:
@@ -122,44 +212,38 @@ def _each_router(m: Migration, act: Callable[[Router], None], problems: list[str
             router.close()
 
 
-def abandon(m: Migration) -> str:
-    """
-    Settle, then give the migration up: streams, slots and publications are dropped, so that the source keeps no WAL.
+def _tidy(m: Migration, sides: Sides, side: Side, *, unfinished: bool) -> None:
+    """The streams and the journal, as the side that serves wants them. Needs both sides, where anything is left."""
+    target = sides.get(Side.TARGET)
+    journal = Journal(target)
+    record = journal.find(m.plan.name)
+    if record is None or (record.state in (State.ACTIVE, State.CUT_OVER) and not unfinished):
+        return
+    source = sides.get(Side.SOURCE)
+    for conn in (source, target):
+        end_sessions(conn, f"crossfade/{purpose_of(m.plan.name)}")
+    direction = Direction.BACK if record.state is State.ROLLING_BACK else Direction.FORWARD
+    carrier = carrier_of(m, direction, source=source, target=target, record=record)
+    if record.state in (State.CUTTING_OVER, State.ROLLING_BACK) and side is direction.old:
+        if direction is Direction.FORWARD:
+            relax(target, record.id)
+        if way_back := way_back_of(m, direction, source=source, target=target, record=record):
+            way_back.disarm()
+        carrier.resume()
+        journal.set_state(record.id, State.ACTIVE if direction is Direction.FORWARD else State.CUT_OVER)
+        hooks.run_hooks(m, "undone", direction=direction)
+    elif record.state is State.ACTIVE:
+        if way_back := way_back_of(m, direction, source=source, target=target, record=record):
+            way_back.disarm()  # of a rehearsal that was killed
+    else:
+        carrier.retire()
+        if record.cut_over_at is None or direction is Direction.BACK:
+            enter_opened(journal, record.id, m, direction, record.writes_at_opening)
 
-    What was copied stays on the target, fenced. Raises `NotOursToWrite` after a cutover.
-    """
-    settled = settle(m)
-    with m.session(Side.SOURCE, "abort") as old, m.session(Side.TARGET, "abort") as new:
-        journal = Journal(new)
-        record = journal.find(m.plan.name)
-        if record is None:
-            return f"{settled.sentence} The journal knows no migration of it, so there was nothing to give up."
-        if record.state is State.CUT_OVER or settled.side is Side.TARGET:
-            raise NotOursToWrite(plan=m.plan.name, state=State.CUT_OVER, task="abandon")
-        engine = engine_of(m, source=old, target=new, record=record)
-        engine.drop()
-        left = _restored(new, record.id)
-        engine.release()
-        journal.set_state(record.id, State.ABANDONED)
-    return (
-        f"{settled.sentence} Its streams are dropped, the source keeps no WAL for it. {left}"
-        "To begin anew, make the target an empty database again and trigger the migration"
-    )
 
-
-def _restored(new: Connection, migration: UUID) -> str:
-    """Put back what was taken off the target's definitions; says what could not be, since rows may be missing."""
-    problems = []
-    restoring: tuple[Callable[[], int], ...] = (
-        lambda: Ledger(new, migration).restore(log.info),
-        lambda: restore_not_null(new, migration, log.info),
-    )
-    for restore in restoring:
-        try:
-            restore()
-        except CrossfadeError as error:
-            problems.append(str(error))
-    if not problems:
-        return ""
-    left = ", ".join(str(entry) for entry in Ledger(new, migration).pending())
-    return f"Not restored on the target: {left}: {'; '.join(problem.rstrip('.') for problem in problems)}. "
+def enter_opened(journal: Journal, migration: UUID, m: Migration, direction: Direction, writes: int | None) -> None:
+    """Enter in the journal which side was opened. :param writes: row changes that it had counted before, if known"""
+    if direction is Direction.FORWARD:
+        journal.enter_opening(migration, writes=writes)
+    else:
+        journal.enter_return(migration, carrier="native" if m.plan.engine == "dms" else "plan")

@@ -1,4 +1,4 @@
-"""The rehearsal: what a cutover would meet and take right now, found out without holding anybody."""
+"""The rehearsal: what a cutover would meet and take right now; clients are held for an instant at most."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from uuid import UUID
 
 from crossfade import catalog, sequences
 from crossfade.cutover import blockers
-from crossfade.cutover.order import opened
+from crossfade.cutover.hooks import Event, run_hooks
+from crossfade.cutover.logins import prove_login
+from crossfade.cutover.section import opened
 from crossfade.cutover.steps import AFTER_DECISION, BEFORE_DECISION
+from crossfade.cutover.tryout import Tried, try_out
 from crossfade.errors import CrossfadeError
-from crossfade.journal import Journal
+from crossfade.journal import Journal, MigrationRecord
 from crossfade.routers.base import Foreseeing
 
 if TYPE_CHECKING:
-    from crossfade.cutover.steps import Section
-    from crossfade.engines.base import Engine
+    from crossfade.cutover.section import Section
+    from crossfade.engines.base import Carrier
     from crossfade.migration import Migration
 
 _TRIPS = 5
+EVENTS: tuple[Event, ...] = ("before", "after", "undone")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,30 +39,69 @@ class Rehearsal:
     router_ms: float
     definitions_ms: float
     effects: tuple[str, ...] = ()  #: what clients see of routers that cannot hold them, in words
+    hooks: tuple[str, ...] = ()  #: how each hook went
+    back_ms: float | None = None  #: a watermark's way back; None where that can not run before the cutover
+    pause_ms: float | None = None  #: until the transactions under way had finished; None where nobody was held
+    held_ms: float | None = None  #: for which clients were held
 
     @property
     def predicted_ms(self) -> float | None:
-        """What was measured, added up: the pause also waits for transactions that are under way then."""
+        """What was measured, added up; where nobody was held, without the transactions under way then."""
         if self.drain_ms is None:
             return None
-        return self.drain_ms + self.sequences_ms + self.router_ms + self.definitions_ms
+        measured = (self.drain_ms, self.sequences_ms, self.router_ms, self.definitions_ms)
+        return sum(measured) + (self.back_ms or 0.0) + (self.pause_ms or 0.0)
 
 
-def rehearse(m: Migration) -> Rehearsal:
-    """List what blocks right now, and measure what the pause would contain. Changes nothing that clients could see."""
+def rehearse(m: Migration, *, hold: bool = True) -> Rehearsal:
+    """
+    List what blocks right now, rehearse the hooks, prove the way back, and measure what the pause would contain.
+
+    :param hold: clients are held and let go again at once, where nothing blocks: at most `cutover.rehearsal_pause`
+    The outcome is entered in the journal. Nothing else is changed.
+    """
     with m.journal() as journal:
         record = journal.writable(m.plan.name, "rehearse")
     with opened(m, record) as section:
-        found = tuple(blockers.of_section(section))
+        found = [*blockers.of_section(section), *_of_login(m)]
         names = catalog.sequences(section.old)
-        return Rehearsal(
-            blockers=found,
-            drain_ms=_drain(section.engine),
+        outcomes = [outcome for event in EVENTS for outcome in run_hooks(m, event, rehearsal=True)]
+        found += [str(outcome) for outcome in outcomes if outcome.problem]
+        tried = Tried()
+        if not found:
+            tried = try_out(section, hold=hold)
+            found += tried.problems
+        rehearsal = Rehearsal(
+            blockers=tuple(found),
+            drain_ms=_drain(section.carrier),
             sequences_ms=_ms(lambda: sequences.read(section.old, names)),
             router_ms=_router(section),
             definitions_ms=_ms(lambda: catalog.definition_stamp(section.old)),
             effects=tuple(router.effect() for router in section.routers if isinstance(router, Foreseeing)),
+            hooks=tuple(str(outcome) for outcome in outcomes),
+            back_ms=tried.back_ms,
+            pause_ms=tried.pause_ms,
+            held_ms=tried.held_ms,
         )
+        if hold:
+            section.journal.enter_rehearsal(
+                record,
+                clean=not rehearsal.blockers,
+                predicted_ms=rehearsal.predicted_ms,
+                held_ms=rehearsal.held_ms,
+                detail="; ".join(rehearsal.blockers),
+            )
+        return rehearsal
+
+
+def _of_login(m: Migration) -> list[str]:
+    if m.plan.cutover.application is None:
+        return []
+    try:
+        prove_login(m.resolve(m.plan.cutover.application), m.target)
+    except CrossfadeError as error:
+        return [str(error)]
+    return []
 
 
 def _ms(call: Callable[[], object]) -> float:
@@ -67,9 +110,9 @@ def _ms(call: Callable[[], object]) -> float:
     return (time.monotonic() - start) * 1000
 
 
-def _drain(engine: Engine) -> float | None:
+def _drain(carrier: Carrier) -> float | None:
     try:
-        return statistics.median(engine.round_trip(time.monotonic() + 5) * 1000 for _ in range(_TRIPS))
+        return statistics.median(carrier.round_trip(time.monotonic() + 5) * 1000 for _ in range(_TRIPS))
     except CrossfadeError:  # said by the blockers, in words
         return None
 
@@ -96,7 +139,7 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
 
     :param declared: how the YAML differs from the pinned plan, `Plan.difference`
     """
-    rehearsal = rehearse(m)
+    rehearsal = rehearse(m, hold=False)
     with m.journal() as journal:
         record = journal.get(m.plan.name)
         lines = [
@@ -106,6 +149,7 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             *_blockers(rehearsal),
             *(f"**Clients will notice**: {effect}.\n" for effect in rehearsal.effects),
             *_numbers(m, rehearsal),
+            *_rehearsed(journal, record),
             *_validation(journal, record.id),
         ]
     if declared:
@@ -142,8 +186,32 @@ def _numbers(m: Migration, rehearsal: Rehearsal) -> list[str]:
         "|---|---|",
         f"| predicted pause | {'unknown' if predicted is None else f'{predicted:.0f} ms'}, plus the transactions under "
         f"way then (budget {m.plan.cutover.max_pause.total_seconds():g} s) |",
+        f"| the way back | {_way_back(m, rehearsal)} |",
         f"| lag: a watermark's way to the target | {'did not arrive in 5 s' if drain is None else f'{drain:.0f} ms'} |",
     ]
+
+
+def _way_back(m: Migration, rehearsal: Rehearsal) -> str:
+    if m.plan.rollback.way_back == "none":
+        return "**none: the plan gives it up. After the cutover nothing flows back to the source**"
+    if rehearsal.back_ms is not None:
+        return f"proved: a watermark took {rehearsal.back_ms:.0f} ms from the target to the source"
+    if rehearsal.blockers:
+        return "not tried, since something stands in the way"
+    return "its subscription can be made; it is proved in the pause, before traffic opens, or there is no cutover"
+
+
+def _rehearsed(journal: Journal, record: MigrationRecord) -> list[str]:
+    last = journal.last_rehearsal(record)
+    wanted = record.plan.cutover.rehearsals
+    required = f", of {wanted} that the plan requires" if wanted else ""
+    lines = [f"| clean rehearsals of this plan | {journal.clean_rehearsals(record)}{required} |"]
+    if last is not None and last["held_ms"] is not None:
+        lines.append(
+            f"| last rehearsal, {last['at']:%Y-%m-%d %H:%M} UTC | clients were held for {last['held_ms']:.0f} ms; "
+            f"it predicted a pause of {last['predicted_ms'] or 0:.0f} ms |"
+        )
+    return lines
 
 
 def _validation(journal: Journal, migration: UUID) -> list[str]:

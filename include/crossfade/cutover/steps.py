@@ -5,37 +5,35 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from crossfade import catalog, sequences
 from crossfade.connect import Connection
-from crossfade.cutover import decision, fence, smoke
-from crossfade.cutover.decision import Decision
-from crossfade.engines.base import Engine
-from crossfade.errors import DeadlineExceeded, FatalError, PreconditionError, TransientError
+from crossfade.cutover import decision, fence, readers, smoke
+from crossfade.cutover.decision import Attempt, Decision
+from crossfade.cutover.section import Section
+from crossfade.engines.logical.replication import Replication, marks_origins
+from crossfade.errors import FatalError, PreconditionError, TransientError
 from crossfade.journal import Journal, State
-from crossfade.routers.base import Pausing, Router, Side
+from crossfade.routers.base import Direction, Pausing, Router, Side
 from crossfade.schema.not_null import enforce, relax
-
-if TYPE_CHECKING:
-    from crossfade.migration import Migration
 
 log = logging.getLogger(__name__)
 
+READERS_SECONDS = 0.25  #: for which queries of read traffic are waited for; what takes longer flows on
 DECIDE_SECONDS = 30.0  #: how long a lost answer to the decision is asked for again
 
 
 class DefinitionsChanged(PreconditionError):
-    """Somebody changed the source's schema after it was copied."""
+    """Somebody changed the old side's schema after it was copied, or compared."""
 
-    def __init__(self) -> None:
+    def __init__(self, direction: Direction) -> None:
         super().__init__(
             "the source's definitions are not those that were copied: somebody ran DDL since. "
             "Compare with `crossfade compare`, bring the target in step, and clear the task prepare"
+            if direction is Direction.FORWARD
+            else "somebody ran DDL on the target while the rollback began. Bring the source in step, then try again"
         )
 
 
@@ -43,35 +41,12 @@ class AlreadyAborted(TransientError):
     """Somebody else aborted this cutover; it obeys."""
 
 
-@dataclass(kw_only=True)
-class Section:
-    """What the steps share: every connection open, every statement's input at hand, before clients are held."""
-
-    m: Migration
-    engine: Engine
-    routers: Sequence[Router]
-    old: Connection  #: the side that serves now
-    new: Connection  #: the side that serves afterwards
-    journal: Journal  #: on a session of its own
-    migration: UUID
-    attempt: UUID
-    stamp: str  #: of the definitions that were copied
-    exempt: Sequence[str]  #: roles on the old side that the fence leaves alone
-    purpose: str  #: of our sessions on the old side
-    deadline: float = 0.0  #: of time.monotonic(): the end of the budget
-    preset: dict[catalog.Sequence, sequences.SequenceState] = field(default_factory=dict)  #: new side's sequences
-
-    def left(self, what: str) -> float:
-        """Seconds of the budget that are left. Raises `DeadlineExceeded` where there are none."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            budget = self.m.plan.cutover.max_pause.total_seconds()
-            raise DeadlineExceeded("the pause", seconds=budget, seen=f"the budget was spent before: {what}")
-        return left
-
-
 class Step(ABC):
-    """One step. `undo` puts back what `run` changed, may be called where `run` did not finish, and more than once."""
+    """
+    One step. `prepare` does beforehand what takes its time, while clients are served.
+
+    `undo` puts back what both changed; it may be called where they did not finish, and more than once.
+    """
 
     def __init__(self, section: Section) -> None:
         self.section = section
@@ -84,6 +59,9 @@ class Step(ABC):
     @abstractmethod
     def describe(self) -> str:
         """What it does, for people."""
+
+    def prepare(self) -> None:  # noqa: B027 - most steps need nothing beforehand
+        """What can be done before clients are held."""
 
     @abstractmethod
     def run(self) -> None:
@@ -105,9 +83,18 @@ class Pause(Step):
 
     def run(self) -> None:
         pausing = self._pausing()
-        with ThreadPoolExecutor(max(len(pausing), 1)) as pool:
+        until = min(self.section.deadline, time.monotonic() + READERS_SECONDS)
+        with ThreadPoolExecutor(len(pausing) + 1) as pool:
+            pool.submit(readers.hold, self._readers(), until)
             for held in [pool.submit(router.pause, self.section.deadline) for router in pausing]:
                 held.result()
+
+    def _readers(self) -> list[Router]:
+        """Read traffic that the fence would shut out. Queries on a replica go on until they are led elsewhere."""
+        section = self.section
+        old = section.m.endpoint(section.direction.old)
+        led = zip(section.readers, section.m.reader_endpoints(section.direction.old), strict=True)
+        return [router for router, endpoint in led if endpoint == old]
 
     def _pausing(self) -> list[Pausing]:
         return [router for router in self.section.routers if isinstance(router, Pausing)]
@@ -134,13 +121,13 @@ class Drain(Step):
         return "prove that everything committed before the fence has arrived; and that nobody ran DDL"
 
     def run(self) -> None:
-        drained = self.section.engine.drain(self.section.deadline)
+        drained = self.section.carrier.drain(self.section.deadline)
         log.info("drained at %s in %.1f ms", drained.lsn, drained.seconds * 1000)
         if catalog.definition_stamp(self.section.old) != self.section.stamp:
-            raise DefinitionsChanged
+            raise DefinitionsChanged(self.section.direction)
 
 
-class StopForward(Step):
+class Stop(Step):
     """The streams stay, disabled, until the decision: undo is one statement each."""
 
     name = "stop"
@@ -149,10 +136,10 @@ class StopForward(Step):
         return "stop applying changes on the new side; the streams are kept until the decision"
 
     def run(self) -> None:
-        self.section.engine.stop(self.section.deadline)
+        self.section.carrier.stop(self.section.deadline)
 
     def undo(self) -> None:
-        self.section.engine.resume()
+        self.section.carrier.resume()
 
 
 class NotNull(Step):
@@ -165,12 +152,15 @@ class NotNull(Step):
 
     def run(self) -> None:
         section = self.section
+        if section.direction is Direction.BACK:
+            return  # nothing was ever dropped on the source
         closed = enforce(section.new, section.migration, seconds=section.left("closing columns to NULL"))
         if closed:
             log.info("%s columns refuse NULL again", closed)
 
     def undo(self) -> None:
-        relax(self.section.new, self.section.migration)
+        if self.section.direction is Direction.FORWARD:
+            relax(self.section.new, self.section.migration)
 
 
 class Sequences(Step):
@@ -178,6 +168,15 @@ class Sequences(Step):
 
     def describe(self) -> str:
         return "read every sequence again and set those that moved past what was set before; never backwards"
+
+    def prepare(self) -> None:
+        """Set the new side's sequences a margin ahead, so that in the pause only those that moved further are set."""
+        section = self.section
+        names = catalog.sequences(section.old)
+        old, new = sequences.read(section.old, names), sequences.read(section.new, names)
+        ahead = sequences.set_ahead(old, new, section.m.plan.cutover.sequence_margin)
+        sequences.write(section.new, ahead)
+        section.preset = {**new, **ahead}
 
     def run(self) -> None:
         section = self.section
@@ -188,6 +187,50 @@ class Sequences(Step):
         behind = [seq.full_name for seq, state in old.items() if not section.preset[seq].at_or_past(state, seq)]
         if behind:
             raise FatalError(f"sequences would hand out numbers again on the new side: {', '.join(behind)}")
+
+
+class Arm(Step):
+    """
+    The way back begins before any application writes to the new side: a row written earlier would be lost in silence.
+
+    Where nothing is told apart by its origin, the slot must not see what the forward stream applies: it is made here.
+    """
+
+    name = "arm"
+
+    def describe(self) -> str:
+        if self.section.way_back is None:
+            return "nothing: the plan wants no way back (rollback.way_back: none)"
+        return "start replication from the new side to the old one, before anybody writes to the new one"
+
+    def prepare(self) -> None:
+        section = self.section
+        if section.way_back is not None:
+            native = isinstance(section.carrier, Replication)
+            section.way_back.arm_ahead(slots=native and marks_origins(section.new, section.old))
+
+    def run(self) -> None:
+        section = self.section
+        section.writes_at_opening = catalog.row_changes(section.new)
+        if section.way_back is not None:
+            section.way_back.arm(section.left("arming the way back"))
+
+    def undo(self) -> None:
+        if self.section.way_back is not None:
+            self.section.way_back.disarm()
+
+
+class Prove(Step):
+    name = "prove"
+
+    def describe(self) -> str:
+        return "send a watermark from the new side to the old one: the way back works, or there is no cutover"
+
+    def run(self) -> None:
+        section = self.section
+        if section.way_back is not None:
+            seconds = section.way_back.round_trip(section.deadline)
+            log.info("the way back is proved: a watermark took %.1f ms", seconds * 1000)
 
 
 class Smoke(Step):
@@ -213,14 +256,14 @@ class Decide(Step):
         section.left("the decision")
         held = decision.decide_surely(
             section.old,
-            section.m.source,
+            section.m.endpoint(section.direction.old),
             section.purpose,
-            section.attempt,
+            section.attempt.id,
             Decision.COMMIT,
             seconds=DECIDE_SECONDS,
         )
         if held is not Decision.COMMIT:
-            raise AlreadyAborted("this cutover was aborted by somebody else; traffic is on the old side")
+            raise AlreadyAborted("it was aborted by somebody else; traffic is on the old side")
 
 
 class Open(Step):
@@ -233,18 +276,26 @@ class Open(Step):
 
     def run(self) -> None:
         section = self.section
-        open_target(section.journal, section.migration, section.m.plan.name)
+        side = section.direction.new
+        open_database(section.new, section.attempt, section.migration)
         with ThreadPoolExecutor(max(len(section.routers), 1)) as pool:
-            for opened in [pool.submit(open_router, router, Side.TARGET) for router in section.routers]:
+            for opened in [pool.submit(open_router, router, side) for router in section.routers]:
                 opened.result()
 
 
-def open_target(journal: Journal, migration: UUID, plan: str) -> None:
-    """Enter that the target serves, and lift its fence, in one transaction."""
-    with journal.conn.transaction():
-        journal.conn.execute("SET LOCAL synchronous_commit = on")
-        journal.set_state(migration, State.CUT_OVER)
-        fence.lift(journal.conn, plan)
+def open_database(conn: Connection, attempt: Attempt, migration: UUID | None) -> None:
+    """
+    Lift the fence of the side that serves from now on, and keep the decision there, in one transaction.
+
+    On the target the journal says so in the same one; the source's is on the other server, which may be dead.
+    :param conn: to that side
+    """
+    with conn.transaction():
+        conn.execute("SET LOCAL synchronous_commit = on")
+        decision.keep(conn, attempt)
+        fence.lift(conn, attempt.plan.name)
+        if attempt.direction is Direction.FORWARD and migration is not None:
+            Journal(conn).set_state(migration, State.CUT_OVER)
 
 
 def open_router(router: Router, side: Side) -> None:
@@ -256,5 +307,16 @@ def open_router(router: Router, side: Side) -> None:
 
 
 #: The order. Everything before Open can be undone; the decision makes Open due.
-BEFORE_DECISION: tuple[type[Step], ...] = (Pause, Fence, Drain, StopForward, NotNull, Sequences, Smoke, Decide)
+BEFORE_DECISION: tuple[type[Step], ...] = (
+    Pause,
+    Fence,
+    Drain,
+    Stop,
+    NotNull,
+    Sequences,
+    Arm,
+    Prove,
+    Smoke,
+    Decide,
+)
 AFTER_DECISION: tuple[type[Step], ...] = (Open,)

@@ -44,17 +44,11 @@ class Drained:
     seconds: float
 
 
-class Engine(Protocol):
-    """Carries a plan's rows from one side to the other and keeps them current."""
+class Carrier(Protocol):
+    """Carries a plan's rows from one side to the other: what a cutover, in either direction, asks of it."""
 
     def exempt(self, side: Side) -> set[str]:
         """Roles that carry the rows, which the fence of that side leaves alone."""
-
-    def carriers(self) -> set[str]:
-        """Roles of the target that are there to carry rows: what they are granted is no part of the application's."""
-
-    def progress(self) -> Progress:
-        """Per table: state, rows, bytes; and the part of the whole."""
 
     def lag(self) -> Lag:
         """Bytes and seconds behind, and how it was measured."""
@@ -63,28 +57,38 @@ class Engine(Protocol):
         """Raise a `CrossfadeError` unless all tables are carried, whole."""
 
     def round_trip(self, deadline: float) -> float:
-        """Seconds that a token takes from source to target, by a `time.monotonic()` deadline."""
+        """Seconds that a token takes from one side to the other, by a `time.monotonic()` deadline."""
 
     def wait_caught_up(self, deadline: float) -> None:
-        """Return when the target has all that the source had committed when this was called. Several may wait."""
+        """Return when all that was committed on the one side when this was called is on the other. Several may wait."""
 
     def drain(self, deadline: float) -> Drained:
-        """The engine's own proof that nothing is under way, by a `time.monotonic()` deadline."""
+        """The carrier's own proof that nothing is under way, by a `time.monotonic()` deadline."""
 
     def stop(self, deadline: float) -> None:
         """Returns when nothing can be applied any more, by a `time.monotonic()` deadline."""
 
     def resume(self) -> None:
-        """Undo of stop, before any reverse traffic."""
+        """Undo of stop, before any traffic the other way."""
 
     def retire(self) -> None:
-        """After the decision, with traffic on the target: carry nothing more. Does not wait."""
+        """After the decision, with traffic on the other side: carry nothing more. Does not wait for long."""
 
     def finish(self) -> None:
         """After the cutover: whatever ends by itself has ended, and the target's definitions are whole again."""
 
     def drop(self) -> None:
         """Leave nothing behind on either side; what the rows run on stays."""
+
+
+class Engine(Carrier, Protocol):
+    """Loads a plan's target, and keeps it current."""
+
+    def carriers(self) -> set[str]:
+        """Roles of the target that are there to carry rows: what they are granted is no part of the application's."""
+
+    def progress(self) -> Progress:
+        """Per table: state, rows, bytes; and the part of the whole."""
 
     def release(self) -> None:
         """Give back what was made elsewhere for the rows to run on. After `drop`."""

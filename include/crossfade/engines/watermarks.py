@@ -61,8 +61,9 @@ def flush(target: Connection) -> None:
     """
     One synchronous commit on the target takes to the disk all that was committed there before it.
 
-    Who applies changes may do so with synchronous_commit=off.
+    Who applies changes may do so with synchronous_commit=off. It has to write WAL: a transaction that only has an id
+    is not waited for (RecordTransactionCommit of PostgreSQL).
     """
     with target.transaction():
         target.execute("SET LOCAL synchronous_commit = on")
-        target.execute("SELECT pg_current_xact_id()")
+        target.execute("SELECT pg_logical_emit_message(true, 'crossfade', '')")

@@ -15,6 +15,38 @@ class Side(StrEnum):
     SOURCE = "source"
     TARGET = "target"
 
+    @property
+    def other(self) -> Side:
+        """The one across."""
+        return Side.TARGET if self is Side.SOURCE else Side.SOURCE
+
+
+class Direction(StrEnum):
+    """Of one cutover: to the target, or back to the source."""
+
+    FORWARD = "forward"
+    BACK = "back"
+
+    @property
+    def old(self) -> Side:
+        """The side that serves before it."""
+        return Side.SOURCE if self is Direction.FORWARD else Side.TARGET
+
+    @property
+    def new(self) -> Side:
+        """The side that serves after it."""
+        return self.old.other
+
+    @property
+    def other(self) -> Direction:
+        """The way back from here."""
+        return Direction.BACK if self is Direction.FORWARD else Direction.FORWARD
+
+    @property
+    def noun(self) -> str:
+        """What people call it."""
+        return "cutover" if self is Direction.FORWARD else "rollback"
+
 
 class PauseTimeout(DeadlineExceeded):
     """Clients could not be held in time; traffic flows on as if nothing had been asked."""
@@ -60,11 +92,28 @@ class Pausing(Protocol):
 
 
 @runtime_checkable
-class Foreseeing(Protocol):
-    """A router that can tell beforehand what a switch would meet, and what clients would see of it."""
+class Forewarning(Protocol):
+    """A router that can tell beforehand what a switch would meet."""
 
     def obstacles(self) -> list[str]:
         """What a person must put right before a switch, each with what to do; raises what `serving` raises."""
 
+
+@runtime_checkable
+class Foreseeing(Forewarning, Protocol):
+    """A router that can also tell what clients would see of a switch."""
+
     def effect(self) -> str:
         """What clients see of a switch and for how long: one sentence."""
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """A router whose instances read when they start where to lead: that may be elsewhere than where they lead now."""
+
+    def after_restart(self, side: Side) -> list[str]:
+        """
+        Why an instance that is started again would not, or might not, lead to that side; each with what to do.
+
+        Raises where an instance, or the host of its file, cannot be asked.
+        """

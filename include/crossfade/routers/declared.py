@@ -13,10 +13,16 @@ from crossfade.routers.pgbouncer import PgBouncerFleet
 from crossfade.routers.rds_proxy import RdsProxy
 from crossfade.routers.route53 import Route53Record
 from crossfade.routers.secret import ConnectionSecret
+from crossfade.ssh import Ssh, no_ssh
 
 
 def router_of(
-    entry: Entry, *, sides: Mapping[Side, Endpoint], resolve: Callable[[str], Endpoint], clients: Clients
+    entry: Entry,
+    *,
+    sides: Mapping[Side, Endpoint],
+    resolve: Callable[[str], Endpoint],
+    clients: Clients,
+    ssh: Ssh = no_ssh,
 ) -> Router:
     """
     The router that an entry of the plan declares, not yet opened.
@@ -24,9 +30,11 @@ def router_of(
     :param sides: where each database is
     :param resolve: connection id -> console; raises what it raises
     :param clients: AWS connection id, service -> boto3 client; asked only when the router is used
+    :param ssh: SSH connection id -> how a pooler's host is reached; asked only when its files are
     """
     if isinstance(entry, PgBouncerRouter):
-        return PgBouncerFleet(entry=entry, consoles=[resolve(console) for console in entry.admin], sides=sides)
+        consoles = [resolve(console) for console in entry.admin]
+        return PgBouncerFleet(entry=entry, consoles=consoles, sides=sides, ssh=ssh)
     if isinstance(entry, RdsProxyRouter):
         return RdsProxy(entry=entry, clients=clients)
     if isinstance(entry, Route53Router):

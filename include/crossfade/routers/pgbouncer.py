@@ -16,18 +16,20 @@ from crossfade.connect import Endpoint
 from crossfade.errors import CrossfadeError, FatalError, TransientError
 from crossfade.plan_routers import PgBouncerRouter
 from crossfade.routers.base import PauseTimeout, Side
+from crossfade.routers.files import SwitchFileUnusable
 from crossfade.routers.pgbouncer_console import (
     Console,
     ConsoleRefused,
     NoAnswer,
     Observation,
-    Row,
     ServedDatabase,
+    holders,
     quoted,
 )
 from crossfade.routers.pgbouncer_ini import Destination
 from crossfade.routers.pgbouncer_sides import Sides
-from crossfade.routers.pgbouncer_switch import switch_of
+from crossfade.routers.pgbouncer_switch import SwitchFilesLeft, switch_of
+from crossfade.ssh import Ssh, no_ssh
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -65,19 +67,27 @@ class PointsElsewhere(FatalError):
 
 class PgBouncerFleet:
     """
-    One `pgbouncer` router of a plan; implements `Router` and `Pausing`. Not for use by several threads at once.
+    One `pgbouncer` router of a plan: a `Router`, `Pausing`, `Forewarning`, `Restartable`. For one thread at a time.
 
     :param entry: the router as the plan declares it
     :param consoles: the admin console of every instance, in the order of ``entry.admin``
     :param sides: where each database is, as the poolers reach it (host, port and dbname count)
+    :param ssh: SSH connection id -> how a pooler's host is reached; asked when the switch file is on another host
     """
 
-    def __init__(self, *, entry: PgBouncerRouter, consoles: Sequence[Endpoint], sides: Mapping[Side, Endpoint]) -> None:
+    def __init__(
+        self,
+        *,
+        entry: PgBouncerRouter,
+        consoles: Sequence[Endpoint],
+        sides: Mapping[Side, Endpoint],
+        ssh: Ssh = no_ssh,
+    ) -> None:
         self.entry = entry
         self.names = entry.database
         self.consoles = tuple(Console(endpoint) for endpoint in consoles)
         self.sides = Sides(sides, self.names)
-        self._switch = switch_of(entry.switch, self.names, self.sides.at)
+        self._switch = switch_of(entry.switch, self.names, self.sides, ssh)
         # PAUSE blocks its console: one more a name and instance, for nothing else
         self._pausers = {
             (console.name, name): Console(console.endpoint) for console in self.consoles for name in self.names
@@ -90,16 +100,22 @@ class PgBouncerFleet:
         return f"PgBouncer {', '.join(self.names)}"
 
     def open(self) -> None:
-        """Connect to every console, so that a pause need not. Raises `InstancesFailed`, naming the unreachable."""
+        """
+        Connect to every console, and to the hosts of the switch file, so that neither pause nor switch need.
+
+        Raises `InstancesFailed`, naming the unreachable; what `ssh_client.connect` raises.
+        """
         everything = [*self.consoles, *self._pausers.values()]
         futures = [(console.name, self._threads.submit(console.open)) for console in everything]
         _, failed = _gather(futures)
         self._complain("connecting to the console", failed)
+        self._switch.open()
 
     def close(self) -> None:
         """Drop every connection. The fleet may be opened again."""
         for console in (*self.consoles, *self._pausers.values()):
             console.close()
+        self._switch.close()
 
     def __enter__(self) -> Self:
         self.open()
@@ -164,15 +180,10 @@ class PgBouncerFleet:
 
     def _holders(self) -> str:
         """Who keeps server connections busy, in words."""
-        found, failed = self._each(self._holders_on)
+        found, failed = self._each(lambda console: holders(console, self.names))
         words = [line for lines in found.values() for line in lines]
         words += [f"{name} could not be asked: {error}" for name, error in failed.items()]
         return "; ".join(words) or "nothing: it had just become free"
-
-    def _holders_on(self, console: Console) -> list[str]:
-        clients = {row["ptr"]: row for row in console.command("SHOW CLIENTS")}
-        servers = [row for row in console.command("SHOW SERVERS") if row["database"] in self.names]
-        return [f"{console.name}: {_in_words(row, clients.get(row['link']))}" for row in servers]
 
     # --- Router
 
@@ -215,17 +226,20 @@ class PgBouncerFleet:
         """
         Lead our names to that side on every instance, verified by SHOW DATABASES; nothing where they do already.
 
-        Every instance is tried. Raises `SwitchFileUnusable` before anything changed, `PointsElsewhere` where an
-        instance did not follow (a RELOAD of a broken file reports success), `InstancesFailed` where some could not be
-        told.
+        Every instance is tried. Raises `SwitchFileUnusable`, `SwitchFileUnreachable` before anything changed,
+        `SwitchFilesLeft` where only some of several hosts have the new file, `PointsElsewhere` where an instance did
+        not follow (a RELOAD of a broken file reports success), `InstancesFailed` where some could not be told.
         """
-        self._switch.prepare(side)
+        left = self._switch.prepare(side)
         shown, failed = self._each(lambda console: self._repoint_on(console, side))
         astray = {name: self.sides.in_words(dbs) for name, dbs in shown.items() if self.sides.shown(dbs) is not side}
+        behind = astray | {name: f"no answer ({error})" for name, error in failed.items()}
+        if left:
+            raise SwitchFilesLeft(left=left, behind=behind)
         if astray:
             raise PointsElsewhere(
                 f"PgBouncer did not follow to the {side.value}; read its log for what it refused to load",
-                seen=astray | {name: f"no answer ({error})" for name, error in failed.items()},
+                seen=behind,
                 sides=self.sides.at,
             )
         self._complain(f"switching to the {side.value}", failed)
@@ -242,11 +256,31 @@ class PgBouncerFleet:
             self._switch.take_back(console)
         return shown
 
+    def switch_problems(self) -> list[SwitchFileUnusable]:
+        """Why the switch file, on each host that has it, could not be rewritten; empty where it could everywhere."""
+        return self._switch.problems()
+
+    def obstacles(self) -> list[str]:
+        """What would keep a switch from being thrown."""
+        return [str(problem) for problem in self._switch.problems()]
+
+    def after_restart(self, side: Side) -> list[str]:
+        """See `Restartable`. Raises what `Console.command` and `Files.read` raise."""
+        return self._switch.after_restart(self.consoles, side)
+
     # --- all instances at once
 
     def observe(self) -> tuple[dict[str, Observation], dict[str, Exception]]:
         """What every instance says of itself, and why some could not be asked; for the assessment."""
         return self._each(Console.observe)
+
+    def server_pids(self) -> set[int]:
+        """
+        The pids of all sessions of the fleet, as the servers count them: whatever address they seem to come from.
+
+        Raises `InstancesFailed` where an instance cannot be asked.
+        """
+        return set().union(*self._on_all("SHOW SERVERS", Console.server_pids).values())
 
     def _on_all(self, doing: str, call: Callable[[Console], T]) -> dict[str, T]:
         done, failed = self._each(call)
@@ -291,14 +325,3 @@ def _gather(futures: Sequence[tuple[str, Future[T]]]) -> tuple[dict[str, T], dic
         except CrossfadeError as error:
             failed[name] = error
     return done, failed
-
-
-def _in_words(server: Row, client: Row | None) -> str:
-    pid = f"server pid {server['remote_pid']}"
-    if client is None:
-        return f"{server['user']}@{server['database']} is in state {server['state']} ({pid})"
-    name = client.get("application_name") or "no name"
-    return (
-        f"{client['user']}@{client['database']} from {client['addr']}:{client['port']} ({name}) "
-        f"is in a transaction, last active {server['request_time']} ({pid})"
-    )

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import psycopg
@@ -184,6 +185,10 @@ class Console:
             for row in self.command("SHOW POOLS")
         ]
 
+    def server_pids(self) -> set[int]:
+        """The pids of its sessions, as the servers count them, on every server that it leads to."""
+        return {int(row["remote_pid"]) for row in self.command("SHOW SERVERS")}
+
     def settings(self) -> dict[str, str]:
         """SHOW CONFIG, by key; an unset value is empty."""
         return {row["key"]: row["value"] for row in self.command("SHOW CONFIG")}
@@ -246,3 +251,21 @@ def _rows(result: PGresult) -> list[Row]:
         {name: (result.get_value(row, column) or b"").decode(errors="replace") for column, name in enumerate(names)}
         for row in range(result.ntuples)
     ]
+
+
+def holders(console: Console, names: Collection[str]) -> list[str]:
+    """Who keeps the server connections of these database names busy, in words."""
+    clients = {row["ptr"]: row for row in console.command("SHOW CLIENTS")}
+    servers = [row for row in console.command("SHOW SERVERS") if row["database"] in names]
+    return [f"{console.name}: {_in_words(row, clients.get(row['link']))}" for row in servers]
+
+
+def _in_words(server: Row, client: Row | None) -> str:
+    pid = f"server pid {server['remote_pid']}"
+    if client is None:
+        return f"{server['user']}@{server['database']} is in state {server['state']} ({pid})"
+    name = client.get("application_name") or "no name"
+    return (
+        f"{client['user']}@{client['database']} from {client['addr']}:{client['port']} ({name}) "
+        f"is in a transaction, last active {server['request_time']} ({pid})"
+    )

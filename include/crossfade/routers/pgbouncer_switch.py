@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Collection, Mapping
-from pathlib import Path
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import PurePosixPath
 from typing import Protocol
 
-from crossfade.errors import PreconditionError
+from crossfade.errors import CrossfadeError, DeadlineExceeded, TransientError
 from crossfade.plan_routers import ConffileSides, ConffileSwitch, FileSwitch
 from crossfade.routers.base import Side
+from crossfade.routers.files import Files, LocalFiles, SwitchFileUnreachable, SwitchFileUnusable
 from crossfade.routers.pgbouncer_console import Console, quoted_value
-from crossfade.routers.pgbouncer_ini import Destination, UnreadableIni, rewrite
+from crossfade.routers.pgbouncer_ini import UnreadableIni, destinations, rewrite
+from crossfade.routers.pgbouncer_sides import Sides
+from crossfade.ssh import Ssh
+
+PATIENCE = 2.0  #: seconds that clients of hosts with their new file are held for hosts without
 
 
-class SwitchFileUnusable(PreconditionError):
-    """The file that the plan names as the switch cannot be read, understood or replaced. It was not changed."""
+class SwitchFilesLeft(TransientError):
+    """The switch file was not rewritten on some hosts; all others have it, and every instance was told to read it."""
 
-    def __init__(self, *, file: Path, problem: str) -> None:
-        self.file, self.problem = file, problem
-        super().__init__(f"switch file {file}: {problem}. It was not changed")
+    def __init__(self, *, left: Mapping[str, Exception], behind: Mapping[str, str]) -> None:
+        self.left, self.behind = dict(left), dict(behind)
+        reasons = "; ".join(f"{host}: {' '.join(str(error).split())}" for host, error in left.items())
+        where = "; ".join(f"{name} shows {seen}" for name, seen in behind.items()) or "no instance"
+        super().__init__(
+            f"the switch file was not rewritten on {len(left)} host(s), all others have it: {reasons}. "
+            f"Left behind: {where}. Do it again: what is done already is not touched"
+        )
 
 
 class Switch(Protocol):
     """A way to tell PgBouncer where to lead; what it says takes effect with a RELOAD."""
 
-    def prepare(self, side: Side) -> None:
-        """What is done once for all instances. Nothing, where it says this side already."""
+    def open(self) -> None:
+        """Connect to where the switch is, so that throwing it need not."""
+
+    def close(self) -> None:
+        """Give up what was opened. The switch may be used again."""
+
+    def problems(self) -> list[SwitchFileUnusable]:
+        """Why the switch could not be thrown, as far as that can be told from here."""
+
+    def prepare(self, side: Side) -> Mapping[str, Exception]:
+        """
+        What is done once for all instances. Nothing, where it says this side already.
+
+        Returns the hosts where it could not be done, and why, for `SwitchFilesLeft` once every instance was told.
+        """
 
     def is_set(self, console: Console, side: Side) -> bool:
         """Whether this instance would lead to that side after a RELOAD or, where that can be told, a restart."""
@@ -39,84 +61,94 @@ class Switch(Protocol):
     def take_back(self, console: Console) -> None:
         """Undo `set` on an instance that did not follow, so that a later RELOAD by somebody does not move it."""
 
-
-def read_switch_file(file: Path) -> str:
-    """The text of a switch file, byte for byte. Raises `SwitchFileUnusable`."""
-    try:
-        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as opened:
-            return opened.read()
-    except OSError as error:
-        raise SwitchFileUnusable(file=file, problem=error.strerror or str(error)) from error
+    def after_restart(self, consoles: Sequence[Console], side: Side) -> list[str]:
+        """Why instances that are started again would not, or might not, lead to that side; each with what to do."""
 
 
-def why_not_replaceable(file: Path) -> str | None:
-    """Why this process could not replace the file and keep its owner and mode; None where it could."""
-    file = file.resolve()
-    if not os.access(file, os.R_OK):
-        return "it does not exist or cannot be read"
-    if not os.access(file.parent, os.W_OK | os.X_OK):
-        return f"no file can be created in {file.parent}"
-    status = file.stat()
-    groups = {os.getegid(), *os.getgroups()}
-    if os.geteuid() != 0 and (status.st_uid != os.geteuid() or status.st_gid not in groups):
-        return (
-            f"it belongs to uid {status.st_uid}, gid {status.st_gid}, which uid {os.geteuid()} cannot give to a new "
-            f"file: chown {os.geteuid()} {file}, with a group that both this user and PgBouncer are in"
-        )
-    return None
-
-
-def replace_text(file: Path, text: str) -> None:
-    """
-    Replace a file's content at one instant and durably; owner, group and mode stay. A symbolic link stays a link.
-
-    Raises `SwitchFileUnusable`.
-    """
-    file = file.resolve()
-    if (problem := why_not_replaceable(file)) is not None:
-        raise SwitchFileUnusable(file=file, problem=problem)
-    status = file.stat()
-    fresh = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as opened:
-            fresh = opened.name
-            opened.write(text.encode("utf-8", "surrogateescape"))
-            opened.flush()
-            os.fchown(opened.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(opened.fileno(), status.st_mode & 0o7777)
-            os.fsync(opened.fileno())
-        os.replace(fresh, file)
-        _sync_directory(file.parent)
-    except OSError as error:
-        with contextlib.suppress(FileNotFoundError):
-            if fresh is not None:
-                os.unlink(fresh)
-        raise SwitchFileUnusable(file=file, problem=error.strerror or str(error)) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+#: Two routers may share a file, each with names of its own: host and file -> who rewrites it.
+_REWRITING: dict[tuple[str, str], threading.Lock] = {}
 
 
 class IncludedFile:
-    """The lines of our names in a file with ``[databases]`` that every instance includes."""
+    """
+    The lines of our names in a file with ``[databases]`` that every instance includes: one file, or one on each host.
 
-    def __init__(self, file: Path, names: Collection[str], sides: Mapping[Side, Destination]) -> None:
-        self.file, self.names, self.sides = file, names, sides
+    :param hosts: the files of every host that has it
+    """
 
-    def prepare(self, side: Side) -> None:
-        """Rewrite the file, unless it says so already. Raises `SwitchFileUnusable`."""
-        text = read_switch_file(self.file)
+    def __init__(self, file: str, hosts: Sequence[Files], names: Collection[str], sides: Sides) -> None:
+        self.file, self.hosts, self.names, self.sides = file, tuple(hosts), names, sides
+        self._under_way: dict[str, tuple[Side, Future[None]]] = {}
+
+    def open(self) -> None:
+        """Connect to every host. Raises what `Files.open` raises."""
+        with ThreadPoolExecutor(len(self.hosts), "switch-file") as pool:
+            for opened in [pool.submit(files.open) for files in self.hosts]:
+                opened.result()
+
+    def close(self) -> None:
+        """Disconnect."""
+        for files in self.hosts:
+            files.close()
+
+    def problems(self) -> list[SwitchFileUnusable]:
+        """
+        What is wrong with the file on each host: missing, not ours to replace, not to be understood, without our names.
+        """
+        with ThreadPoolExecutor(len(self.hosts), "switch-file") as pool:
+            found = [
+                (files.host, problem)
+                for files, problem in zip(self.hosts, pool.map(self._problem, self.hosts), strict=True)
+            ]
+        return [SwitchFileUnusable(file=self.file, host=host, problem=problem) for host, problem in found if problem]
+
+    def _problem(self, files: Files) -> str:
+        """What is wrong on one host; empty where nothing is."""
         try:
-            wanted = rewrite(text, self.names, self.sides[side])
+            text = files.read(self.file)
+            missing = sorted(set(self.names) - destinations(text).keys())
+            if missing:
+                return f"it has no line for {', '.join(missing)}"
+            return files.why_not_replaceable(self.file) or ""
+        except (SwitchFileUnusable, SwitchFileUnreachable) as error:
+            return error.problem
         except UnreadableIni as error:
-            raise SwitchFileUnusable(file=self.file, problem=str(error)) from error
-        if wanted != text:
-            replace_text(self.file, wanted)
+            return str(error)
+
+    def prepare(self, side: Side) -> Mapping[str, Exception]:
+        """
+        Rewrite the file on every host, unless it says so already.
+
+        A host that fails, or takes `PATIENCE` longer than the first that is done, keeps no other waiting: it is
+        returned. Where there is but one host, what it raises is raised.
+        """
+        if len(self.hosts) == 1:
+            self._rewrite(self.hosts[0], side)
+            return {}
+        pool = ThreadPoolExecutor(len(self.hosts), "switch-file")
+        futures = {files.host: self._rewriting(files, side, pool) for files in self.hosts}
+        pool.shutdown(wait=False)
+        _wait_for_most(set(futures.values()))
+        return {host: error for host, future in futures.items() if (error := _failure(future)) is not None}
+
+    def _rewriting(self, files: Files, side: Side, pool: ThreadPoolExecutor) -> Future[None]:
+        """Rewriting the file on one host, which may be under way from an earlier call."""
+        before = self._under_way.get(files.host)
+        if before is not None and before[0] is side and not before[1].done():
+            return before[1]
+        future = pool.submit(self._rewrite, files, side)
+        self._under_way[files.host] = (side, future)
+        return future
+
+    def _rewrite(self, files: Files, side: Side) -> None:
+        with _REWRITING.setdefault((files.host, self.file), threading.Lock()):
+            text = files.read(self.file)
+            try:
+                wanted = rewrite(text, self.names, self.sides.at[side])
+            except UnreadableIni as error:
+                raise SwitchFileUnusable(file=self.file, host=files.host, problem=str(error)) from error
+            if wanted != text:
+                files.replace(self.file, wanted)
 
     def is_set(self, console: Console, side: Side) -> bool:
         """Always, after `prepare`."""
@@ -128,6 +160,55 @@ class IncludedFile:
     def take_back(self, console: Console) -> None:
         """Nothing: the file says what is wanted, and the next RELOAD may bring it about."""
 
+    def after_restart(self, consoles: Sequence[Console], side: Side) -> list[str]:
+        """Hosts whose file names another side. Raises what `Files.read` raises, `UnreadableIni`."""
+        return [problem for files in self.hosts for problem in self._led_elsewhere(files, side)]
+
+    def _led_elsewhere(self, files: Files, side: Side) -> list[str]:
+        named = destinations(files.read(self.file))
+        where = f"{self.file} on {files.host}" if files.host else self.file
+        return [
+            f"{where} leads {name} to {named.get(name, 'nothing')}, which is not the {side}: correct it, then RELOAD"
+            for name in self.names
+            if name not in named or self.sides.of(named[name]) is not side
+        ]
+
+
+def _wait_for_most(futures: set[Future[None]]) -> None:
+    """Until all are done, or `PATIENCE` after the first that went well."""
+    unfinished = futures
+    while unfinished:
+        done, unfinished = wait(unfinished, return_when=FIRST_COMPLETED)
+        if any(future.exception() is None for future in done):
+            wait(unfinished, timeout=PATIENCE)
+            return
+
+
+def _failure(future: Future[None]) -> Exception | None:
+    """Why that host does not have the file yet. A bug is raised as it is."""
+    if not future.done():
+        return DeadlineExceeded("rewriting the file", seconds=PATIENCE, seen="no answer yet; it goes on")
+    try:
+        future.result()
+    except CrossfadeError as error:
+        return error
+    return None
+
+
+def chosen(file: str) -> str:
+    """
+    The same file in a spelling of our own: ``/etc/pgbouncer/./target.ini``.
+
+    An instance that shows it in SHOW CONFIG has it from `MainFile.set` and not from its command line: PgBouncer does
+    not tell when it was started or on which file, but ``conffile`` outlives a RELOAD and no restart (seen with 1.18).
+    """
+    path = PurePosixPath(file)
+    return f"{path.parent}/./{path.name}"
+
+
+def _same_file(one: str, other: str) -> bool:
+    return PurePosixPath(one) == PurePosixPath(other)
+
 
 class MainFile:
     """One complete main file a side, chosen with ``SET conffile`` on each instance. A restart forgets the choice."""
@@ -136,31 +217,62 @@ class MainFile:
         self.files = {Side.SOURCE: files.source, Side.TARGET: files.target}
         self._before: dict[str, str] = {}  #: instance: its conffile before `set`
 
-    def prepare(self, side: Side) -> None:
+    def open(self) -> None:
+        """Nothing: the console is all it needs."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def problems(self) -> list[SwitchFileUnusable]:
+        """None that could be seen from here: the files are on the pooler's host."""
+        return []
+
+    def prepare(self, side: Side) -> Mapping[str, Exception]:
         """Nothing: the files were placed beforehand."""
+        return {}
 
     def is_set(self, console: Console, side: Side) -> bool:
         """Whether the instance does not read the other side's file (it may have started with a third one)."""
         other = Side.TARGET if side is Side.SOURCE else Side.SOURCE
-        return console.settings()["conffile"] != self.files[other]
+        return not _same_file(console.settings()["conffile"], self.files[other])
 
     def set(self, console: Console, side: Side) -> None:
         """Choose the side's file."""
         before = console.settings()["conffile"]
-        if before != self.files[side]:
+        if not _same_file(before, self.files[side]):
             self._before[console.name] = before
-            console.command(f"SET conffile = {quoted_value(self.files[side])}")
+            console.command(f"SET conffile = {quoted_value(chosen(self.files[side]))}")
 
     def take_back(self, console: Console) -> None:
         """Choose the former file again."""
         if (before := self._before.pop(console.name, None)) is not None:
             console.command(f"SET conffile = {quoted_value(before)}")
 
+    def after_restart(self, consoles: Sequence[Console], side: Side) -> list[str]:
+        """Instances that were not started on the file they read: started again, they read their first one."""
+        ours = {chosen(file) for file in self.files.values()}
+        return [
+            f"{console.name} reads {self.files[side]} only because the switch chose it; started again, it reads the "
+            f"file of its command line. Let that one lead to the {side}, too: change the service's command line and "
+            "restart the instance; or replace the file and, on the console: SET conffile = '<that file>'; RELOAD;"
+            for console in consoles
+            if console.settings()["conffile"] in ours
+        ]
 
-def switch_of(
-    declared: FileSwitch | ConffileSwitch, names: Collection[str], sides: Mapping[Side, Destination]
-) -> Switch:
+
+def switch_of(declared: FileSwitch | ConffileSwitch, names: Collection[str], sides: Sides, ssh: Ssh) -> Switch:
     """The switch that a plan declares."""
     if isinstance(declared, FileSwitch):
-        return IncludedFile(Path(declared.file), names, sides)
+        return IncludedFile(declared.file, [files_of(via, ssh) for via in declared.via], names, sides)
     return MainFile(declared.conffile)
+
+
+def files_of(via: str, ssh: Ssh) -> Files:
+    """The files that ``local`` or ``sftp:<conn id>`` leads to. Connects to nothing."""
+    _, _, conn_id = via.partition(":")
+    if not conn_id:
+        return LocalFiles()
+    # imported here: half a second of CPU for paramiko, which tasks without SSH need not spend
+    from crossfade.routers.files_sftp import SftpFiles
+
+    return SftpFiles(conn_id, ssh)

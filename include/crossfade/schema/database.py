@@ -52,6 +52,21 @@ def carry_database(source: Connection, target: Connection, report: Report) -> li
     return connect_grants(source)
 
 
+def give_up_grants(target: Connection) -> None:
+    """
+    Take from our own role what `carry_database` granted it on the database, but CONNECT; in the caller's transaction.
+    """
+    database = sql.Identifier(target.info.dbname)
+    ourselves = sql.Identifier(str(scalar(target, "SELECT current_user")))
+    owner = _database(target)["owner"]
+    if owner == scalar(target, "SELECT current_user"):
+        return
+    with suppress(*_REFUSALS), target.transaction():  # where we cannot act for the owner, we were granted nothing
+        target.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+        target.execute(sql.SQL("REVOKE CREATE, TEMPORARY ON DATABASE {} FROM {}").format(database, ourselves))
+        target.execute("SET LOCAL ROLE NONE")
+
+
 class _Carrier:
     """Carries the parts one after the other; a refusal costs only its part."""
 

@@ -121,6 +121,21 @@ def ensure_roles(target: Connection, roles: Sequence[Role], report: Report) -> l
     return maker.notes
 
 
+def stop_acting_for(target: Connection) -> list[str]:
+    """
+    Give up the memberships that the migration role gave itself to act for owners; in the caller's transaction.
+
+    None where another database of the server shows signs of the role: it may need them there. Those that an
+    administrator granted stay. Returns the roles.
+    """
+    if not capabilities(target).membership_options or scalar(target, _QUERIES["at_work_elsewhere"]):
+        return []
+    given = [row["role"] for row in target.execute(_QUERIES["self_given"]).fetchall()]
+    for role in given:
+        target.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(sql.Identifier(role)))
+    return given
+
+
 class _Maker:
     """Makes roles on one target and collects what is worth knowing."""
 

@@ -63,3 +63,13 @@ FROM pg_roles WHERE rolname = ANY(%(names)s)
 SELECT rolsuper OR rolcreatedb AS createdb, rolsuper OR rolcreaterole AS createrole,
        rolsuper OR rolreplication AS replication, rolsuper OR rolbypassrls AS bypassrls
 FROM pg_roles WHERE rolname = current_user
+
+-- at_work_elsewhere: whether the current role owns or was granted something in another database of this server
+SELECT EXISTS (SELECT FROM pg_shdepend
+               WHERE refclassid = 'pg_authid'::regclass AND refobjid = current_user::regrole
+                 AND dbid NOT IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))) AS elsewhere
+
+-- self_given: roles of which the current role made itself a member
+SELECT pg_get_userbyid(roleid) AS role FROM pg_auth_members
+WHERE member = current_user::regrole AND grantor = current_user::regrole
+ORDER BY 1

@@ -65,7 +65,7 @@ def validate(m: Migration, *, run_id: str) -> Validation:
         record = journal.writable(m.plan.name, "validate")
         validation = journal.begin_validation(record.id, run_id)
         with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
-            mismatches = [f"definition: {difference}" for difference in _definitions(m, record, source, target)]
+            mismatches = [f"definition: {difference}" for difference in definitions(m, record, source, target)]
             tables = catalog.tables(source, m.plan.tables)
         rows = 0
         for result in _compare_tables(m, record, tables):
@@ -97,7 +97,7 @@ def reconcile(m: Migration) -> list[str]:
         record = Journal(target).get(m.plan.name)
         if record.state is State.CUT_OVER:
             engine_of(m, source=source, target=target, record=record).finish()
-        mismatches = [f"definition: {difference}" for difference in _definitions(m, record, source, target)]
+        mismatches = [f"definition: {difference}" for difference in definitions(m, record, source, target)]
         mismatches += [f"sequence: {difference}" for difference in compare_sequences(source, target, m.plan.tables)]
     for router in m.routers():
         with router:
@@ -108,7 +108,7 @@ def reconcile(m: Migration) -> list[str]:
     return ["definitions are equal", "sequences are at or past the source's", "the router is on the target"]
 
 
-def _definitions(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[Difference]:
+def definitions(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[Difference]:
     """What differs, but for NOT NULL that comes back in the cutover, and grants to the roles that carry rows."""
     lent = Ledger(target, record.id).pending(Kind.NOT_NULL)
     return compare(

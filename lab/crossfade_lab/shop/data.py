@@ -105,6 +105,7 @@ def grant_migration_role(server: PostgresServer, logins: Logins, script: str) ->
         "role": "crossfade",
         "password": logins.crossfade,
         "owner": "shop_owner",
+        "application": "shop_app",
         "database": DATABASE,
     }
     server.psql(PRIVILEGES / script, dbname=DATABASE, variables=variables)

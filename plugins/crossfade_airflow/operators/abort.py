@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from crossfade.cutover import decision, recovery
-from crossfade.errors import Unreachable
-from crossfade.journal import NoMigration
+from crossfade.cutover import recovery
+from crossfade.cutover.abandon import abandon
 from crossfade.migration import Migration
-from crossfade_airflow.connections import aws_client, resolver
+from crossfade_airflow.migrations import found_migration
 from crossfade_airflow.operators.migration import MigrationOperator
 
 if TYPE_CHECKING:
@@ -42,19 +41,10 @@ class AbortOperator(MigrationOperator):
     def execute(self, context: Context) -> str:
         action = AbortAction(self.action)
         migration = self.migration()
-        outcome = recovery.abandon(migration) if action is AbortAction.ABANDON else recovery.settle(migration).sentence
+        outcome = abandon(migration) if action is AbortAction.ABANDON else recovery.settle(migration).sentence
         self.log.info("%s", outcome)
         return outcome
 
     def migration(self) -> Migration:
         """The migration as the target's journal holds it; failing that, as the source kept it with its last cutover."""
-        try:
-            return super().migration()
-        except (Unreachable, NoMigration) as error:
-            self.log.warning("the target's journal is of no help: %s", error)
-            resolve = resolver(self.plan)
-            with resolve(self.source_conn_id).session(f"{self.plan}/abort") as source:
-                attempt = decision.newest(source, self.plan)
-            if attempt is None:
-                raise
-            return Migration(attempt.plan, resolve, aws_client)
+        return found_migration(self.plan, self.target_conn_id, self.source_conn_id)

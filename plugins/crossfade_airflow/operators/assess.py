@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, RetryPolicy
 from crossfade.assess import assess
 from crossfade.errors import PreconditionError
 from crossfade.plan import load_plan
-from crossfade_airflow.connections import aws_client, resolver
+from crossfade_airflow.connections import aws_client, resolver, ssh_endpoint
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class AssessOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type
 
     def execute(self, context: Context) -> dict[str, Any]:
         plan = load_plan(self.plan_file)
-        report = assess(plan, resolver(plan.name), aws_client)
+        report = assess(plan, resolver(plan.name), aws_client, ssh_endpoint)
         self.log.info("%s", report.to_markdown())
         if report.blockers:
             raise BlockersFound(plan=plan.name, blockers=report.blockers)

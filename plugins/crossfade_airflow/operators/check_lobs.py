@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from crossfade.engines.dms import phases
-from crossfade_airflow.operators.migration import MigrationOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
+from crossfade.migration import Migration
+from crossfade_airflow.operators.dms_phase import DmsPhaseOperator
 
 
-class CheckLobsOperator(MigrationOperator):
+class CheckLobsOperator(DmsPhaseOperator):
     """Measure the large objects again: one that AWS DMS has cut, or would cut, fails the task, named by its column."""
 
-    def execute(self, context: Context) -> None:
-        phases.check_lobs(self.migration())
+    def carry_out(self, migration: Migration) -> None:
+        phases.check_lobs(migration)
         self.log.info("every large object is within its limit")

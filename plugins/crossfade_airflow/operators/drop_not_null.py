@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossfade.engines.dms import phases
 from crossfade.journal import Journal
+from crossfade.migration import Migration
 from crossfade.routers.base import Side
 from crossfade.schema.not_null import drop_not_null
+from crossfade_airflow.operators.dms_phase import DmsPhaseOperator
 from crossfade_airflow.operators.identifiers import column
-from crossfade_airflow.operators.migration import MigrationOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 
-class DropNotNullOperator(MigrationOperator):
+class DropNotNullOperator(DmsPhaseOperator):
     """
     Drop NOT NULL on exactly the columns of the target that need it, each entered in the journal's ledger first.
 
@@ -29,17 +27,25 @@ class DropNotNullOperator(MigrationOperator):
         columns of the plan's tables that are large objects to DMS
     """
 
-    template_fields: Sequence[str] = (*MigrationOperator.template_fields, "columns")
+    template_fields: Sequence[str] = (*DmsPhaseOperator.template_fields, "columns")
 
     def __init__(self, *, columns: Sequence[Sequence[str]] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.columns = columns
 
-    def execute(self, context: Context) -> int:
+    def check_parameters(self) -> None:
+        self._names()
+
+    def _names(self) -> list[tuple[str, str, str]]:
+        return [column(given) for given in self.columns or ()]
+
+    def carry_out(self, migration: Migration) -> int:
         if self.columns is None:
-            return phases.drop_not_null(self.migration())
-        columns = [column(given) for given in self.columns]
-        migration = self.migration()
+            return phases.drop_not_null(migration)
+        columns = self._names()
         with migration.session(Side.TARGET, "not_null") as conn:
             record = Journal(conn).writable(migration.plan.name, self.task_id)
             return drop_not_null(conn, record.id, columns, self.log.info)
+
+    def done_before(self, slots: list[str]) -> int:
+        return 0

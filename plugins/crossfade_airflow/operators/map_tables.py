@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossfade.engines.dms import phases
-from crossfade_airflow.operators.migration import MigrationOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
+from crossfade.migration import Migration
+from crossfade_airflow.operators.dms_phase import DmsPhaseOperator
 
 
-class MapTablesOperator(MigrationOperator):
+class MapTablesOperator(DmsPhaseOperator):
     """
     Compute table mappings and task settings of the plan's replication task, and refuse what would lose data.
 
@@ -20,8 +18,8 @@ class MapTablesOperator(MigrationOperator):
     ``target_arn``, ``table_mappings`` and ``task_settings``.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        definition = phases.define_task(self.migration())
+    def carry_out(self, migration: Migration) -> dict[str, Any]:
+        definition = phases.define_task(migration)
         mappings = json.loads(definition.mappings)
         self.log.info("%s: %d rules of table mapping", definition.identifier, len(mappings["rules"]))
         return {
@@ -32,3 +30,6 @@ class MapTablesOperator(MigrationOperator):
             "table_mappings": mappings,
             "task_settings": json.loads(definition.settings),
         }
+
+    def done_before(self, slots: list[str]) -> dict[str, Any]:
+        return {}

@@ -8,14 +8,8 @@ from typing import Any
 from airflow.sdk import BaseOperator, RetryPolicy
 
 from crossfade.migration import Migration
-from crossfade_airflow.connections import aws_client, resolver
+from crossfade_airflow.migrations import pinned_migration
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
-
-
-def pinned_migration(plan: str, target_conn_id: str) -> Migration:
-    """The migration as the journal on its target holds it. Raises `NoMigration`, `UnusableConnection`."""
-    resolve = resolver(plan)
-    return Migration.pinned(plan, resolve(target_conn_id), resolve, aws_client)
 
 
 class MigrationOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type-checked

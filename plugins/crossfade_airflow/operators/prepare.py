@@ -11,7 +11,7 @@ from crossfade import phases
 from crossfade.engines.logical.waves import object_name
 from crossfade.migration import Migration
 from crossfade.plan import load_plan
-from crossfade_airflow.connections import aws_client, resolver
+from crossfade_airflow.connections import aws_client, http_endpoint, resolver, ssh_endpoint
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class PrepareOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not typ
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         plan = load_plan(self.plan_file)
-        prepared = phases.prepare(Migration(plan, resolver(plan.name), aws_client))
+        prepared = phases.prepare(Migration(plan, resolver(plan.name), aws_client, ssh_endpoint, http_endpoint))
         ti = context["ti"]
         ti.xcom_push("streams", [object_name(plan.name, wave.number) for wave in prepared.waves])
         ti.xcom_push("migration", {"id": prepared.migration_id, "hash": plan.hash})

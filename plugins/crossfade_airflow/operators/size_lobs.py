@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossfade.engines.dms import phases
 from crossfade.engines.dms.lobs import LobLimit
+from crossfade.migration import Migration
 from crossfade.quantities import format_size
-from crossfade_airflow.operators.migration import MigrationOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
+from crossfade_airflow.operators.dms_phase import DmsPhaseOperator
 
 _HEADINGS = ("table", "largest value", "column", "mode", "limit")
 
 
-class SizeLobsOperator(MigrationOperator):
+class SizeLobsOperator(DmsPhaseOperator):
     """
     Measure the true size of every large object of the plan's tables, and decide mode and ``LobMaxSize`` of each table.
 
@@ -25,10 +23,13 @@ class SizeLobsOperator(MigrationOperator):
     `crossfade.engines.dms.lobs.LobLimit`. In a DAG of one's own it needs a plan that is prepared.
     """
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        limits = phases.size_lobs(self.migration())
+    def carry_out(self, migration: Migration) -> list[dict[str, Any]]:
+        limits = phases.size_lobs(migration)
         self.log.info("%d tables have large objects\n%s", len(limits), as_text(limits))
         return [asdict(limit) for limit in limits]
+
+    def done_before(self, slots: list[str]) -> list[dict[str, Any]]:
+        return []
 
 
 def as_text(limits: Sequence[LobLimit]) -> str:

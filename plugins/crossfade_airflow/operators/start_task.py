@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossfade.engines.dms import phases
-from crossfade_airflow.operators.migration import MigrationOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
+from crossfade.migration import Migration
+from crossfade_airflow.operators.dms_phase import DmsPhaseOperator
 
 
-class StartTaskOperator(MigrationOperator):
+class StartTaskOperator(DmsPhaseOperator):
     """
     Start the plan's replication task, or let it go on where it stopped: what is loaded is never loaded again.
 
@@ -19,6 +17,9 @@ class StartTaskOperator(MigrationOperator):
     `DmsStartTaskOperator` could not: that one has to be told whether to start, to resume or to load again.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        task = phases.start_task(self.migration())
+    def carry_out(self, migration: Migration) -> dict[str, Any]:
+        task = phases.start_task(migration)
         return {"task": task.identifier, "found": task.status, "percent": task.percent}
+
+    def done_before(self, slots: list[str]) -> dict[str, Any]:
+        return {}

@@ -1,5 +1,7 @@
 """Deferrable sensors: one sample in the worker, the others in the triggerer."""
 
+from crossfade_airflow.sensors.cutover_guard import CutoverGuardSensor
+from crossfade_airflow.sensors.cutover_window import CutoverWindowSensor
 from crossfade_airflow.sensors.dms_cdc_latency import DmsCdcLatencySensor
 from crossfade_airflow.sensors.dms_full_load import DmsFullLoadSensor
 from crossfade_airflow.sensors.dms_task_running import DmsTaskRunningSensor
@@ -10,6 +12,8 @@ from crossfade_airflow.sensors.subscription_caught_up import SubscriptionCaughtU
 __all__ = [
     "ReplicationSlotLagSensor",
     "SubscriptionCaughtUpSensor",
+    "CutoverWindowSensor",
+    "CutoverGuardSensor",
     "DmsTaskRunningSensor",
     "DmsFullLoadSensor",
     "DmsCdcLatencySensor",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from crossfade.engines.dms import phases
+from crossfade.engines.dms.native import NOTHING_TO_DO, native_slots
 from crossfade.migration import Migration
-from crossfade_airflow.operators.migration import pinned_migration
+from crossfade_airflow.migrations import pinned_migration
 from crossfade_airflow.sensors.sampling import SamplingSensor
 from crossfade_airflow.triggers.sampling import Outcome
 
@@ -20,7 +21,8 @@ class DmsTaskSensor(SamplingSensor):
     Wait for something about a replication task; needs no plan.
 
     With a plan, a second try of this sensor (a retry, or after it was cleared) first lets a task go on that had failed
-    or was stopped, where the plan's journal allows it. Without one it only watches.
+    or was stopped, where the plan's journal allows it; and since a rollback, when rows are carried natively, it
+    succeeds at once without figures. Without one it only watches.
 
     :param aws_conn_id: connection to AWS
     :param replication_task_id: the task's identifier, not its ARN
@@ -48,8 +50,12 @@ class DmsTaskSensor(SamplingSensor):
         self.target_conn_id = target_conn_id
 
     def execute(self, context: Context) -> dict[str, float]:
-        if (found := self.migration()) and context["ti"].try_number > 1:
-            self.go_on(found)
+        if found := self.migration():
+            if native_slots(found):
+                self.log.info(NOTHING_TO_DO)
+                return {}
+            if context["ti"].try_number > 1:
+                self.go_on(found)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Outcome) -> dict[str, float]:

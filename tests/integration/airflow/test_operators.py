@@ -12,7 +12,7 @@ from crossfade import control
 from crossfade.cutover import decision
 from crossfade.errors import CrossfadeError, Unreachable
 from crossfade.plan import parse_plan, plans_directory
-from crossfade.routers.base import PauseTimeout, Side
+from crossfade.routers.base import Direction, PauseTimeout, Side
 from crossfade_airflow.operators import (
     AbortOperator,
     PgBouncerPauseOperator,
@@ -153,5 +153,5 @@ def test_an_abort_finds_the_plan_on_the_source_where_the_target_is_dead(world):
         abort.migration()
     with world[0].connect("shop", row_factory=psycopg.rows.dict_row) as source:
         control.install(source, Side.SOURCE)
-        decision.open_attempt(source, plan)
+        decision.open_attempt(source, source, plan, Direction.FORWARD)
     assert abort.migration().plan == plan

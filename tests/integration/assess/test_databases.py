@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -70,24 +71,6 @@ def test_a_role_that_may_not_replicate_cannot_take_the_route(stage: Stage) -> No
     assert "permission denied" in problem.seen
 
 
-def test_the_way_back_is_proved_where_the_source_lets_us_subscribe(stage: Stage) -> None:
-    assert only(stage.problems("connectivity.target_from_source")).remedy == (
-        'GRANT pg_create_subscription TO "crossfade";'
-    )
-    undo = ("REVOKE pg_create_subscription FROM crossfade",)
-    with stage.on("source", "GRANT pg_create_subscription TO crossfade", undo=undo):
-        assert stage.problems("connectivity.target_from_source") == []
-        broken = routes(stage)
-        broken = replace(broken, target_from_source=replace(broken.target_from_source, password="wrong"))
-        problem = only(stage.problems("connectivity.target_from_source", routes=broken))
-        assert problem.severity is Severity.WARNING
-
-
-def test_before_16_the_way_back_needs_a_superuser(stage: Stage, poor_as_nobody: Database) -> None:
-    problem = only(stage.problems("connectivity.target_from_source", source=poor_as_nobody))
-    assert "only a superuser may subscribe" in problem.seen
-
-
 def test_client_programs_that_are_missing_or_too_old(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PG_BIN", "/usr/lib/postgresql/15/bin")
     assert [problem.object for problem in stage.problems("connectivity.client_programs")] == ["pg_dump", "pg_restore"]
@@ -123,7 +106,6 @@ def test_a_standby(standby: Database, check: str) -> None:
     [
         ("server.target_is_writable", "poor", "default_transaction_read_only"),
         ("server.wal_level", "wal_level", "replica on poor"),
-        ("server.wal_level_target", "wal_level", "no way back"),
         ("server.replication_slots", "max_replication_slots", "1 on poor, 0 taken by others; the plan needs 4"),
         ("server.wal_senders", "max_wal_senders", "1 on poor, 0 taken by others; the plan needs 4"),
         ("server.apply_workers", "max_logical_replication_workers", "1 on poor, 0 taken"),
@@ -246,6 +228,27 @@ def test_sessions_of_superusers(stage: Stage) -> None:
         assert "a superuser is connected" in only(stage.problems("activity.superuser_sessions")).seen
 
 
+def direct(stage: Stage, plan: Any = None) -> dict[str, Severity | None]:
+    return {problem.object: problem.severity for problem in stage.problems("activity.direct_sessions", plan)}
+
+
+def test_a_client_that_bypasses_the_poolers_is_named_and_one_that_comes_through_them_is_not(stage: Stage) -> None:
+    with psycopg.connect(stage.bouncer.dsn("shop_app", "shop"), autocommit=True, prepare_threshold=None) as pooled:
+        pooled.execute("SELECT 1")
+        assert direct(stage) == {}
+        own = psycopg.connect(stage.pair.dsn("source", "shop_app"), application_name="nightly")
+        other = psycopg.connect(stage.pair.dsn("source", "shop_owner"))
+        with own, other:
+            seen = direct(stage)
+            at = stage.pair.source.host
+            assert seen == {f"shop_app from {at}": None, f"shop_owner from {at}": Severity.NOTE}
+            found = {problem.object: problem for problem in stage.problems("activity.direct_sessions")}
+            assert "1 session(s) of nightly come through none" in found[f"shop_app from {at}"].seen
+            secret = {"kind": "secret", "secret": "shop"}
+            mixed = stage.plan(routers=[*stage.plan().model_dump(mode="json", by_alias=True)["routers"], secret])
+            assert direct(stage, mixed) == {}  # what a secret leads here looks like any other session
+
+
 # --- target
 
 
@@ -256,7 +259,8 @@ def test_a_target_with_rows_that_are_not_ours(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "state", "blocks"), [("shop", "active", 0), ("shop", "abandoned", 1), ("x", "active", 1)]
+    ("plan", "state", "blocks"),
+    [("shop", "active", 0), ("shop", "rolling back", 0), ("shop", "abandoned", 1), ("x", "active", 1)],
 )
 def test_rows_of_our_own_migration_are_no_blocker(stage: Stage, plan: str, state: str, blocks: int) -> None:
     statements = (

@@ -1,14 +1,17 @@
 """Each check of PgBouncer: a real instance that violates it; a fine one is in `test_report`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from crossfade.assess import Severity
+from crossfade.assess import Severity, assess
 from crossfade.connect import Endpoint
+from crossfade.ssh import SshEndpoint
 from crossfade_lab.pgbouncer import PgBouncer
+from crossfade_lab.sshd import Sshd
 from crossfade_lab.testing import scratch_directory
 
 from .conftest import Stage, console
@@ -117,3 +120,37 @@ def test_a_switch_file_that_is_not_ours_to_give_away(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert "chown 12345" in stage.problems("pgbouncer.switch_file")[0].seen
+
+
+def by_sftp(stage: Stage, *conn_ids: str) -> dict[str, object]:
+    switch = {"file": str(stage.bouncer.databases), "via": [f"sftp:{conn_id}" for conn_id in conn_ids]}
+    return {"kind": "pgbouncer", "admin": "shop_pgbouncer", "database": "shop", "switch": switch}
+
+
+def test_a_switch_file_on_another_host(stage: Stage, databases_file: Path) -> None:
+    with scratch_directory() as directory, Sshd(directory / "sshd") as sshd:
+
+        def ssh(conn_id: str) -> SshEndpoint:
+            endpoint = SshEndpoint.from_uri(conn_id, sshd.uri())
+            return endpoint if conn_id == "pool_1" else replace(endpoint, host_key="", known_hosts="/dev/null")
+
+        plan = stage.plan(routers=[by_sftp(stage, "pool_1", "pool_2")])
+        found = assess(plan, stage.resolve, ssh=ssh).findings
+    # neither may this user write the directory, which is root's or the caller's, nor is the second host known
+    seen = {finding.object: finding.seen for finding in found if finding.check == "pgbouncer.switch_file"}
+    assert "which nobody vouches for" in seen[f"{databases_file} on sftp:pool_2"]
+    if os.geteuid() == 0:
+        assert "no file can be created in" in seen[f"{databases_file} on sftp:pool_1"]
+    else:
+        assert set(seen) == {f"{databases_file} on sftp:pool_2"}
+
+
+def test_names_of_another_router_are_not_forgotten_ones(stage: Stage, databases_file: Path) -> None:
+    reload(stage, databases_file, line(stage), line(stage, "shop_ro", "pool_mode=session"))
+    switch = {"file": str(databases_file)}
+    readers = {"kind": "pgbouncer", "side": "ro", "admin": "shop_pgbouncer", "database": "shop_ro", "switch": switch}
+    plan = stage.plan(routers=[*stage.plan().model_dump(mode="json")["routers"], readers])
+    assert stage.problems("pgbouncer.other_names", plan) == []
+    (problem,) = stage.problems("pgbouncer.pool_mode", plan)
+    assert (problem.object, problem.severity) == ("shop_ro on shop_pgbouncer", Severity.WARNING)
+    assert stage.problems("readers.can_follow", plan) == []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crossfade.cutover import recovery
+from crossfade.cutover.abandon import abandon
 from crossfade.engines.dms import phases as dms_phases
 from crossfade.engines.dms import task
 from crossfade.engines.dms.endpoints import SETTINGS, endpoint_by_arn, endpoint_by_id
@@ -69,7 +70,7 @@ def test_given_up_in_the_middle_of_the_load(small_world: Callable[..., Any]) -> 
     assert wait_until(lambda: world.value("target", "SELECT count(*) FROM parents") == 1, seconds=60, every=0.05)
     world.execute("target", "UPDATE parents SET name = NULL")  # as where DMS has not come to fill it in
 
-    said = recovery.abandon(world.m)
+    said = abandon(world.m)
 
     assert "the source serves. Its streams are dropped, the source keeps no WAL for it. Not restored" in said
     assert "not null name on public.parents" in said
@@ -82,7 +83,7 @@ def test_given_up_in_the_middle_of_the_load(small_world: Callable[..., Any]) -> 
         for each in world.dms.describe_replication_instances()["ReplicationInstances"]
     }
     assert identifiers == {"shared"}
-    assert "knows no migration of it" in recovery.abandon(world.m)
+    assert "knows no migration of it" in abandon(world.m)
 
 
 def test_given_up_while_it_streams_and_what_was_given_by_its_arn_is_left_alone(
@@ -101,7 +102,7 @@ def test_given_up_while_it_streams_and_what_was_given_by_its_arn_is_left_alone(
     world.execute("source", "INSERT INTO children VALUES (2, 1)")
     world.arrives("SELECT * FROM children")
 
-    said = recovery.abandon(world.m)
+    said = abandon(world.m)
 
     assert recovery.settle(world.m).side is Side.SOURCE
     assert "Not restored" not in said
@@ -129,6 +130,6 @@ def test_a_slot_that_dms_leaves_behind_is_dropped(small_world: Callable[..., Any
     assert world.rows("source", "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()") == []
     world.value("source", f"SELECT pg_create_logical_replication_slot('{left}', 'pgoutput')")
 
-    recovery.abandon(world.m)
+    abandon(world.m)
 
     require_nothing_left(world)

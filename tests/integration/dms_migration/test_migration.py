@@ -10,11 +10,13 @@ import psycopg
 import pytest
 
 from crossfade import phases
+from crossfade.cleanup import cleanup
 from crossfade.cutover import order, rehearsal
 from crossfade.engines.dms import phases as dms_phases
 from crossfade.engines.dms.records import DmsRecords
-from crossfade.journal import Journal
-from crossfade.routers.base import Side
+from crossfade.errors import PreconditionError
+from crossfade.journal import Journal, State
+from crossfade.routers.base import Direction, Side
 from crossfade.schema.ledger import Ledger
 from crossfade.validation import run as validation
 from crossfade_lab.verdict import verify
@@ -28,10 +30,19 @@ NOT_NULL = """
 """
 
 
-LEFT_BEHIND = """
-    SELECT string_agg(relname, ' ') FROM pg_class
-    WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r' AND relname ~ '^(awsdms|watermark)_'
-"""
+def there_and_back_again(world: Any) -> None:
+    """After DMS both directions are native: back to the source, and to the target once more."""
+    phases.record_rollback_approval(world.m, run_id="back", approver="alice", approved_at=datetime.now(UTC))
+    order.run(world.m, run_id="back", direction=Direction.BACK)
+    with world.m.journal() as journal:
+        record = journal.get("shop")
+        assert (record.state, record.carrier) == (State.ACTIVE, "native")
+    with pytest.raises(PreconditionError, match="carried natively since the rollback"):
+        dms_phases.start_task(world.m)
+    validation.validate(world.m, run_id="again")
+    phases.record_approval(world.m, run_id="again", approver="alice", approved_at=datetime.now(UTC))
+    order.run(world.m, run_id="again")
+    validation.reconcile(world.m)
 
 
 def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) -> None:
@@ -58,7 +69,7 @@ def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) ->
         phases.record_approval(world.m, run_id="one", approver="alice", approved_at=datetime.now(UTC))
         summary = order.run(world.m, run_id="one")
         assert [step.name for step in summary.steps] == [
-            "pause", "fence", "drain", "stop", "not_null", "sequences", "smoke", "decide", "open",
+            "pause", "fence", "drain", "stop", "not_null", "sequences", "arm", "prove", "smoke", "decide", "open",
         ]  # fmt: skip
         with (
             psycopg.connect(world.pair.dsn("target", "shop_app"), autocommit=True) as app,
@@ -66,6 +77,7 @@ def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) ->
         ):
             app.execute("INSERT INTO documents (title, body) VALUES ('no body', NULL)")
         validation.reconcile(world.m)
+        there_and_back_again(world)
     verdict = verify(tmp_path / "ledger", world.pair.dsn("target", "shop_owner"))
     assert verdict.ok, verdict
     assert world.value("target", NOT_NULL) == required
@@ -75,9 +87,9 @@ def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) ->
         record = Journal(conn).get("shop")
         assert Ledger(conn, record.id).pending() == []
         assert DmsRecords(conn, record.id).identifier("slot") is None
-    phases.cleanup(world.m)
+    cleanup(world.m, run_id="end", early=True)
     assert world.dms.describe_replication_instances()["ReplicationInstances"] == []
     assert world.dms.describe_endpoints()["Endpoints"] == []
     for side in ("source", "target"):
-        assert world.value(side, LEFT_BEHIND) is None
+        assert world.value(side, "SELECT to_regnamespace('crossfade')") is None
     assert world.value("target", "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'crossfade\\_%'") == 0

@@ -83,8 +83,15 @@ def make_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., World]
     monkeypatch.setenv("PG_BIN", str(binaries(18)))
     with ExitStack() as stack:
 
-        def make(*, rows: int = 2_000, poolers: int = 1, **changes: object) -> World:
-            pair = stack.enter_context(testing.shop_pair(rows=rows))
+        def make(
+            *, rows: int = 2_000, poolers: int = 1, source_major: int = 16, target_major: int = 18, **changes: object
+        ) -> World:
+            majors = {"source_major": source_major, "target_major": target_major}
+            pair = stack.enter_context(testing.shop_pair(rows=rows, **majors))
+            if min(majors.values()) < 16:  # only a superuser subscribes there
+                for server in (pair.source, pair.target):
+                    with server.connect() as admin:
+                        admin.execute("ALTER ROLE crossfade SUPERUSER")
             bouncers = stack.enter_context(testing.bouncers(pair.source, pair.logins, count=poolers))
             return World(pair=pair, bouncers=bouncers, m=migration(pair, bouncers, **changes))
 

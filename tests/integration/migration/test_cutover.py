@@ -19,7 +19,7 @@ from crossfade.cutover import decision, fence, order, recovery, steps
 from crossfade.cutover.decision import Decision
 from crossfade.errors import PreconditionError
 from crossfade.journal import State
-from crossfade.routers.base import Side
+from crossfade.routers.base import Direction, Side
 from crossfade.validation import run as validation
 from crossfade_lab import verdict
 from crossfade_lab.workload import Spec, WorkloadProcess
@@ -292,9 +292,13 @@ def test_clearing_a_killed_cutover_completes_it(writing: Any) -> None:
 
 
 def test_a_task_that_was_believed_dead_cannot_lift_the_fence_of_its_successor(ready: Any) -> None:
-    with ready.m.session(Side.SOURCE, "zombie") as zombie, ready.m.session(Side.SOURCE, "successor") as successor:
-        first = decision.open_attempt(zombie, ready.m.plan)
-        decision.open_attempt(successor, ready.m.plan)
+    with (
+        ready.m.session(Side.SOURCE, "zombie") as zombie,
+        ready.m.session(Side.SOURCE, "successor") as successor,
+        ready.m.session(Side.TARGET, "look") as target,
+    ):
+        first = decision.open_attempt(zombie, target, ready.m.plan, Direction.FORWARD)
+        decision.open_attempt(successor, target, ready.m.plan, Direction.FORWARD)
         fence.close(successor, plan="shop", exempt=fence.exempt_roles(successor))
 
         assert decision.decide(zombie, first, Decision.COMMIT) is Decision.ABORT

@@ -14,9 +14,9 @@ import pytest
 from crossfade.connect import Endpoint
 from crossfade.errors import TransientError
 from crossfade.routers.base import PauseTimeout, Pausing, Side
+from crossfade.routers.files import SwitchFileUnusable
 from crossfade.routers.pgbouncer import InstancesFailed, PgBouncerFleet, PointsElsewhere
 from crossfade.routers.pgbouncer_console import Console
-from crossfade.routers.pgbouncer_switch import SwitchFileUnusable
 from crossfade_lab.postgres import PostgresServer
 
 from .conftest import SIDES, Pooled, pooled

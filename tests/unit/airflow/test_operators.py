@@ -7,13 +7,17 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from crossfade.engines.dms.lobs import LobLimit
 from crossfade.errors import FatalError, PlanError, PreconditionError, TransientError
-from crossfade_airflow.operators import approve_cutover
+from crossfade_airflow.operators import approve_cutover, approve_rollback
+from crossfade_airflow.operators import gate as gates
 from crossfade_airflow.operators.abort import AbortOperator
-from crossfade_airflow.operators.approve_cutover import ApprovedByNobody, CutoverApprovalOperator
+from crossfade_airflow.operators.approve_cutover import CutoverApprovalOperator
+from crossfade_airflow.operators.approve_rollback import RollbackApprovalOperator
 from crossfade_airflow.operators.cutover import CutoverOperator
+from crossfade_airflow.operators.gate import ApprovedByNobody
 from crossfade_airflow.operators.load_wave import LoadWaveOperator
 from crossfade_airflow.operators.prepare import _label
 from crossfade_airflow.operators.reload_tables import ReloadTablesOperator
+from crossfade_airflow.operators.rollback import RollbackOperator
 from crossfade_airflow.operators.size_lobs import as_text
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
 from crossfade_dags.stop_after import skip_when_stopped
@@ -35,8 +39,10 @@ def test_only_what_may_pass_by_itself_is_retried(error, action):
     assert RETRY_ONLY_TRANSIENT.evaluate(error, 1, 2).action is action
 
 
-@pytest.mark.parametrize("kind", [CutoverApprovalOperator, CutoverOperator])
-def test_gate_and_cutover_refuse_to_be_retried_whatever_the_dag_says(kind):
+@pytest.mark.parametrize(
+    "kind", [CutoverApprovalOperator, CutoverOperator, RollbackApprovalOperator, RollbackOperator]
+)
+def test_gates_cutover_and_rollback_refuse_to_be_retried_whatever_the_dag_says(kind):
     assert kind(task_id="t", retries=5, **OF_PLAN).retries == 0
 
 
@@ -49,13 +55,21 @@ def test_a_wave_is_called_by_its_tables():
     assert _label(1, [f"public.t{n}" for n in range(9)]) == "1: public.t0, public.t1, public.t2 and 6 more"
 
 
-@pytest.fixture
-def gate(monkeypatch):
+@pytest.fixture(params=["cutover", "rollback"])
+def gate(request, monkeypatch):
     """A gate whose migration is fake; what it records is in `gate.recorded`."""
     recorded = []
-    monkeypatch.setattr(approve_cutover, "pinned_migration", lambda plan, target: SimpleNamespace(name=plan))
-    monkeypatch.setattr(approve_cutover, "record_approval", lambda m, **kwargs: recorded.append((m.name, kwargs)))
-    operator = CutoverApprovalOperator(task_id="approve", **OF_PLAN)
+
+    def record(m, **kwargs):
+        recorded.append((m.name, kwargs))
+
+    monkeypatch.setattr(gates, "pinned_migration", lambda plan, target: SimpleNamespace(name=plan))
+    if request.param == "cutover":
+        monkeypatch.setattr(approve_cutover, "record_approval", record)
+        operator = CutoverApprovalOperator(task_id="approve", **OF_PLAN)
+    else:
+        monkeypatch.setattr(approve_rollback, "record_rollback_approval", record)
+        operator = RollbackApprovalOperator(task_id="approve", **OF_PLAN)
     operator.recorded = recorded
     return operator
 
@@ -75,7 +89,8 @@ def test_an_approval_is_recorded_with_who_and_when(gate):
 def test_a_rejection_records_nothing_and_says_how_to_go_on(gate, caplog):
     gate.execute_complete({"run_id": "r1"}, answer("Reject"))
     assert gate.recorded == []
-    assert "action=abandon" in gate._rejected(answer("Reject"))
+    assert "Nothing was changed" in gate._rejected(answer("Reject"))
+    assert "rejected by alice" in gate._rejected(answer("Reject"))
     assert "not answered in time" in gate._rejected(answer("Reject", user=None))
 
 
@@ -117,8 +132,9 @@ def test_stop_after_skips_what_comes_later(stop_after, task, skipped):
 def test_the_gate_asks_those_whom_the_pinned_plan_names(gate, monkeypatch):
     cutover = SimpleNamespace(approvers=("alice", "bob"), approval_timeout=timedelta(days=7))
     migration = SimpleNamespace(plan=SimpleNamespace(cutover=cutover))
-    monkeypatch.setattr(approve_cutover, "pinned_migration", lambda plan, target: migration)
-    monkeypatch.setattr(approve_cutover, "gate_body", lambda m, run_id, declared: f"all is well in {run_id}")
+    monkeypatch.setattr(gates, "pinned_migration", lambda plan, target: migration)
+    for module in (approve_cutover, approve_rollback):
+        monkeypatch.setattr(module, "gate_body", lambda m, run_id, declared: f"all is well in {run_id}")
     asked = {}
     monkeypatch.setattr(
         "airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **kwargs: asked.update(kwargs)

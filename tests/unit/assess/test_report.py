@@ -1,11 +1,13 @@
 """Findings as people and programs read them, and how a check is registered."""
 
 import json
+from typing import Any
 
 import pytest
 
-from crossfade.assess.registry import CHECKS, Finding, Problem, Severity, check, checks_for
+from crossfade.assess.registry import CHECKS, WAY_BACK, Finding, Problem, Severity, check, checks_for
 from crossfade.assess.report import NotRun, Report
+from crossfade.plan import Plan, parse_plan
 
 
 def finding(severity: Severity, object: str = "public.orders") -> Finding:
@@ -59,7 +61,21 @@ def test_a_check_is_registered_once_and_says_what_it_needs(monkeypatch: pytest.M
     assert "family.one" not in CHECKS
 
 
-def test_a_check_is_asked_only_of_plans_with_its_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+def plan(engine: str, way_back: str) -> Plan:
+    arn = "arn:aws:dms:eu-west-1:123456789012:"
+    dms = {"instance": f"{arn}rep:A", "source": f"{arn}endpoint:B", "target": f"{arn}endpoint:C"}
+    declared: dict[str, Any] = {
+        "source": "a",
+        "target": "b",
+        "engine": engine,
+        "routers": [{"kind": "secret", "secret": "s"}],
+        "cutover": {"approvers": ["alice"], "application_roles": ["app"]},
+        "rollback": {"way_back": way_back},
+    }
+    return parse_plan(declared | ({"dms": dms} if engine == "dms" else {}), name="shop")
+
+
+def test_a_check_is_asked_only_of_plans_that_it_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crossfade.assess.registry.CHECKS", {})
 
     @check("family.both", severity=Severity.NOTE)
@@ -70,5 +86,18 @@ def test_a_check_is_asked_only_of_plans_with_its_engines(monkeypatch: pytest.Mon
     def one():  # type: ignore[no-untyped-def]
         yield
 
-    asked = {engine: [each.id for each in checks_for(engine)] for engine in ("logical", "dms")}
-    assert asked == {"logical": ["family.both"], "dms": ["family.both", "family.one"]}
+    @check("family.native", severity=Severity.NOTE, engines={"logical"})
+    def native():  # type: ignore[no-untyped-def]
+        yield
+
+    @check("family.back", severity=Severity.NOTE, engines=WAY_BACK)
+    def back():  # type: ignore[no-untyped-def]
+        yield
+
+    def asked(engine: str, way_back: str) -> list[str]:
+        return [each.id.removeprefix("family.") for each in checks_for(plan(engine, way_back))]
+
+    assert asked("logical", "none") == ["both", "native"]
+    assert asked("logical", "native") == ["both", "native", "back"]
+    assert asked("dms", "none") == ["both", "one"]
+    assert asked("dms", "native") == ["both", "one", "native", "back"]

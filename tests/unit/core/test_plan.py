@@ -1,6 +1,7 @@
 """A plan is refused with the file, the key and the fix; its hash follows its meaning."""
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,54 @@ DMS = {"instance": {"class": "dms.r6i.large"}, "source": {"connection": "a"}, "t
         ({"lag__max_seconds": float("inf")}, "lag.max_seconds", "finite number", ""),
         ({"cutover__max_pause": 5}, "cutover.max_pause", "5 is not a duration: write", ""),
         ({"cutover__max_pause": "9" * 30 + "d"}, "cutover.max_pause", "too long", ""),
+        ({"cutover__window": "Mo 08:00-16:00 UTC"}, "cutover.window", "'Mo' is no day of the week", ""),
+        ({"cutover__window": []}, "cutover.window", "the list is empty", ""),
+        ({"cutover__long_transactions": "kill"}, "cutover.long_transactions", "got 'kill'", ""),
+        ({"cutover__hooks": {"bevor": []}}, "cutover.hooks.bevor", "unknown key", "Did you mean 'before'?"),
+        ({"cutover__hooks": {"before": [{"sqll": "x"}]}}, "cutover.hooks.before.0", "one of sql, http, dag", ""),
+        ({"cutover__hooks": {"before": [{"sql": "x", "dag": "y"}]}}, "cutover.hooks.before.0", "exactly one", ""),
+        (
+            {"cutover__hooks": {"before": [{"sql": "x", "sid": "target"}]}},
+            "cutover.hooks.before.0.sid",
+            "unknown key",
+            "Did you mean 'side'?",
+        ),
+        (
+            {"cutover__hooks": {"after": [{"sql": "x", "on_failure": "stop"}]}},
+            "cutover.hooks.after",
+            "nothing left to stop",
+            "",
+        ),
+        (
+            {"cutover__hooks": {"before": [{"http": {"url": "/x"}}]}},
+            "cutover.hooks.before.0.http",
+            "name the connection whose host it is on",
+            "",
+        ),
+        (
+            {"cutover__hooks": {"before": [{"http": {"url": "https://x/y", "connection": "c"}}]}},
+            "cutover.hooks.before.0.http",
+            "with a connection, url is a path",
+            "",
+        ),
+        (
+            {"cutover__hooks": {"before": [{"http": {"url": "https://x", "method": "GET", "body": {"a": 1}}}]}},
+            "cutover.hooks.before.0.http",
+            "GET sends no body",
+            "",
+        ),
+        (
+            {"cutover__hooks": {"before": [{"http": {"url": "https://x", "body": {"plan": 1}}}]}},
+            "cutover.hooks.before.0.http.body",
+            "choose another key",
+            "",
+        ),
+        (
+            {"cutover__hooks": {"before": [{"dag": "d", "conf": {"crossfade": 1}}]}},
+            "cutover.hooks.before.0.conf",
+            "choose another",
+            "",
+        ),
         ({"cutover__approvers": []}, "cutover.approvers", "at least 1 item", ""),
         ({"cutover__approvers": "alice"}, "cutover.approvers", "valid tuple, got 'alice'", ""),
         ({"tables__include": ["orders"]}, "tables.include", "write schema.table, for example public.orders", ""),
@@ -247,3 +296,34 @@ def test_defaults_of_pause_and_lag_are_those_of_the_engine() -> None:
 def test_engine_and_its_section_must_agree(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(PlanError, match=rf"^shop\.yaml: {problem}"):
         parse_plan(declared(**changes), name="shop", file="shop.yaml")
+
+
+@pytest.mark.parametrize(
+    "http",
+    [
+        {"url": "https://bot:s3cret@example.org/x"},
+        {"url": "https://example.org/x", "headers": {"authorization": "Bearer s3cret"}},
+    ],
+)
+def test_a_secret_in_a_hook_is_refused_and_not_shown(http: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match="name a connection") as caught:
+        parsed(cutover__hooks={"before": [{"http": http}]})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_pinned_plan_with_windows_and_hooks_is_read_as_the_same() -> None:
+    hooks = {
+        "before": [{"sql": "select 1", "side": "target"}, {"dag": "stop_workers", "conf": {"a": [1]}}],
+        "after": [{"http": {"url": "/on", "connection": "page", "expect": 204}, "rehearse": True, "timeout": "5s"}],
+    }
+    plan = parsed(cutover__hooks=hooks, cutover__window=["Mon-Thu 8:00-16:00 UTC", "Sat 00:00-24:00 Europe/Paris"])
+    again = parse_plan(json.loads(plan.to_json()), name="shop")
+    assert again == plan
+    assert again.hash == plan.hash
+    assert [hook.dag for hook in plan.cutover.hooks.dags("before")] == ["stop_workers"]
+
+
+def test_a_transaction_as_old_as_the_budget_of_the_pause_is_always_long() -> None:
+    plan = parsed(cutover__long="1min", cutover__max_pause="3s")
+    assert plan.cutover.long_transaction == plan.cutover.max_pause
+    assert parsed().cutover.long_transaction.total_seconds() == 1

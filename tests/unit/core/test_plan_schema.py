@@ -30,6 +30,15 @@ OTHERWISE = {
     "size in bytes": "load: {split_larger_than: 1048576}",
     "fractions": "lag: {max_seconds: 0.5, timeout: 1.5h}",
     "milliseconds": "cutover: {approvers: [a], application_roles: [b], max_pause: 800 ms, smoke: [select 1]}",
+    "a window": "cutover: {approvers: [a], application_roles: [b], window: 'Mon, Wed-Fri 8:00-16:00 Europe/Paris'}",
+    "windows": "cutover: {approvers: [a], application_roles: [b],"
+    " window: ['Mon 08:00-16:00 UTC', 'Sat 00:00-24:00 UTC']}",
+    "a hook with SQL": "cutover: {approvers: [a], application_roles: [b],"
+    " hooks: {before: [{sql: select 1, side: target}]}}",
+    "a hook with HTTP": "cutover: {approvers: [a], application_roles: [b], hooks: {after: [{http: {url: 'https://x'}}]}}",
+    "statuses of a hook": "cutover: {approvers: [a], application_roles: [b],"
+    " hooks: {after: [{http: {url: /x, connection: c, expect: 204}}, {http: {url: 'http://x', expect: [200, 204]}}]}}",
+    "a hook with a DAG": "cutover: {approvers: [a], application_roles: [b], hooks: {undone: [{dag: d, conf: {a: 1}}]}}",
     "nothing private": "source_from_target: null",
     "private connections": "source_from_target: a",
     "tables": 'tables: {include: ["public.*"], exclude: []}',
@@ -59,6 +68,15 @@ BAD = {
     "duration without a unit": "lag: {timeout: 24}",
     "duration in another unit": "validate: {settle: 1 minute}",
     "no seconds": "lag: {max_seconds: 0}",
+    "no days of a window": "cutover: {approvers: [a], application_roles: [b], window: '08:00-16:00 UTC'}",
+    "no zone of a window": "cutover: {approvers: [a], application_roles: [b], window: 'Mon 08:00-16:00'}",
+    "no window": "cutover: {approvers: [a], application_roles: [b], window: []}",
+    "no such policy": "cutover: {approvers: [a], application_roles: [b], long_transactions: kill}",
+    "a hook of nothing": "cutover: {approvers: [a], application_roles: [b], hooks: {before: [{timeout: 5s}]}}",
+    "two hooks in one": "cutover: {approvers: [a], application_roles: [b], hooks: {before: [{sql: a, dag: b}]}}",
+    "no such method": "cutover: {approvers: [a], application_roles: [b],"
+    " hooks: {before: [{http: {url: 'http://x', method: HEAD}}]}}",
+    "a timeout of a DAG": "cutover: {approvers: [a], application_roles: [b], hooks: {before: [{dag: a, timeout: 5s}]}}",
     "no approvers": "cutover: {approvers: [], application_roles: [a]}",
     "no roles": "cutover: {approvers: [a]}",
     "negative margin": "cutover: {approvers: [a], application_roles: [a], sequence_margin: -1}",

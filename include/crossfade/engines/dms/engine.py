@@ -292,7 +292,8 @@ class DmsEngine:
             return
         if fence.is_fenced(self.target):
             fence.keep_out(self.target, roles[Side.TARGET])
-        let_not_read(self.source, roles[Side.SOURCE])
+        if control.version(self.source):
+            let_not_read(self.source, roles[Side.SOURCE])
 
     def release(self) -> None:
         """Delete endpoints and instance that were made for this plan. The task must be gone: `drop`."""

@@ -33,6 +33,7 @@ from crossfade.engines.dms.lobs import (
     remeasured,
     require_whole,
 )
+from crossfade.engines.dms.native import CarriedNatively, is_native
 from crossfade.engines.dms.reloading import (
     LOADED,
     Name,
@@ -72,10 +73,16 @@ class Provisioned:
 
 @contextmanager
 def _engine(m: Migration, name: str, *, writes: bool = True) -> Iterator[DmsEngine]:
-    """The engine of the pinned migration. Raises `NotOursToWrite` where the target is no longer ours to write to."""
+    """
+    The engine of the pinned migration.
+
+    Raises `NotOursToWrite` where the target is no longer ours to write to, `CarriedNatively` after a rollback.
+    """
     with m.session(Side.SOURCE, name) as source, m.session(Side.TARGET, name) as target:
         journal = Journal(target)
         record = journal.writable(m.plan.name, name) if writes else journal.get(m.plan.name)
+        if writes and is_native(record):
+            raise CarriedNatively(plan=m.plan.name, task=name)
         yield DmsEngine(m, source=source, target=target, record=record)
 
 

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from crossfade import catalog, control
 from crossfade.capabilities import capabilities
-from crossfade.connect import Connection, Endpoint
+from crossfade.connect import CONNECT_TIMEOUT, Connection, Endpoint
 from crossfade.engines.watermarks import wait_until
 from crossfade.errors import FatalError, TransientError
 from crossfade.queries import named_queries
@@ -110,21 +110,33 @@ class Stream:
                     raise SlotHeldByTransaction(slot=self.name, seconds=waited, blockers=blockers) from None
                 log.info("slot %s waits for open transactions: %s", self.name, blockers[0] if blockers else "none seen")
 
-    def subscribe(self, subscriber: Connection) -> None:
-        """Start applying from the slot, without a copy. Raises `StreamIncomplete` where tables are missing."""
-        options = ["create_slot = false", "copy_data = false", "enabled = true"]
+    def subscribe(self, subscriber: Connection, *, enabled: bool = True) -> None:
+        """
+        Make the subscription, without a copy, and start applying from the slot unless it is to wait for `enable`.
+
+        The subscriber's server logs in to the publisher for it. Raises `StreamIncomplete` where tables are missing.
+        """
+        options = ["create_slot = false", "copy_data = false", f"enabled = {str(enabled).lower()}"]
         if capabilities(subscriber).origin_filter:
             options.append("origin = none")
         subscriber.execute(
             sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH ({}, slot_name = {})").format(
                 sql.Identifier(self.name),
-                sql.Literal(self.publisher.conninfo(application_name=self.name)),
+                sql.Literal(self.publisher.conninfo(application_name=self.name, connect_timeout=str(CONNECT_TIMEOUT))),
                 sql.Identifier(self.name),
                 sql.SQL(", ").join(sql.SQL(option) for option in options),
                 sql.Literal(self.name),
             )
         )
         self.check(subscriber)
+
+    def make_slot(self, publisher: Connection) -> None:
+        """
+        Make the slot, from now on: what is committed before it is not in it.
+
+        It waits for every transaction that is open on the publisher's server: set a statement_timeout.
+        """
+        publisher.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [self.name])
 
     def check(self, subscriber: Connection) -> None:
         """Raise `StreamIncomplete` unless the subscription carries exactly the expected tables."""
@@ -136,7 +148,7 @@ class Stream:
             raise StreamIncomplete(
                 f"the subscription {self.name} does not carry what it must. Missing: "
                 f"{sorted(expected - seen) or 'none'}; too many: {sorted(seen - expected) or 'none'}. "
-                "Clear the load task of this wave: it is copied again"
+                "Clear the task that made it: load, of this wave; cutover or rollback, of a way back"
             )
 
     def subscription(self, subscriber: Connection) -> dict[str, Any] | None:

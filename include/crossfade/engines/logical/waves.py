@@ -6,16 +6,17 @@ import heapq
 from collections.abc import Sequence
 
 from crossfade.catalog import Table
+from crossfade.routers.base import Direction
 
 
-def stream_name(plan: str, wave: int) -> str:
+def stream_name(plan: str, wave: int, direction: Direction = Direction.FORWARD) -> str:
     """Name of a wave's watermark stream."""
-    return f"{plan}_{wave}"
+    return f"{plan}_{wave}" if direction is Direction.FORWARD else f"{plan}_{wave}_back"
 
 
-def object_name(plan: str, wave: int) -> str:
+def object_name(plan: str, wave: int, direction: Direction = Direction.FORWARD) -> str:
     """Name of a wave's publication, slot and subscription: ``^[a-z0-9_]{1,63}$``, as slots demand."""
-    return f"crossfade_{plan}_{wave}"
+    return f"crossfade_{stream_name(plan, wave, direction)}"
 
 
 def group(tables: Sequence[Table], waves: int) -> list[list[Table]]:

@@ -13,7 +13,7 @@ def test_a_migration_by_dms_without_problems_has_no_blockers_and_only_known_note
     assert report.of(Severity.WARNING) == ()
     assert [(each.check, each.object) for each in report.of(Severity.NOTE)] == [("dms_types.changed", "character(3)")]
     assert report.not_run == ()
-    assert report.ran == len(checks_for("dms"))
+    assert report.ran == len(checks_for(dms_stage.plan()))
 
 
 def test_endpoints_that_are_to_be_made_are_as_good(dms_stage: DmsStage) -> None:
@@ -27,11 +27,20 @@ def test_endpoints_that_are_to_be_made_are_as_good(dms_stage: DmsStage) -> None:
     assert report.of(Severity.WARNING) == ()
 
 
-def test_what_concerns_only_the_other_engine_is_not_asked() -> None:
-    logical, dms = ({check.id for check in checks_for(engine)} for engine in ("logical", "dms"))
-    assert {"tables.replica_identity", "server.subscriptions", "connectivity.source_from_target"} <= logical - dms
-    assert {id for id in CHECKS if id.startswith("dms_")} == dms - logical
-    assert {"activity.long_transactions", "target.empty", "server.wal_level"} <= logical & dms
+def test_what_native_replication_needs_is_asked_only_where_there_is_a_way_back(dms_stage: DmsStage) -> None:
+    without = {check.id for check in checks_for(dms_stage.plan(rollback={"way_back": "none"}))}
+    native = {check.id for check in checks_for(dms_stage.plan())}
+    assert {"tables.replica_identity", "server.subscriptions", "connectivity.source_from_target"} <= native - without
+    assert {id for id in native if id.startswith("way_back.")} <= native - without
+    assert {"activity.long_transactions", "target.empty", "server.wal_level"} <= without
+    assert native == set(CHECKS)
+
+
+def test_on_a_source_that_may_not_subscribe_there_is_no_way_back(dms_stage: DmsStage) -> None:
+    undo = ("GRANT pg_create_subscription TO crossfade",)
+    with dms_stage.on("source", "REVOKE pg_create_subscription FROM crossfade", undo=undo):
+        assert [each.check for each in dms_stage.report().blockers] == ["way_back.subscriber"]
+        assert dms_stage.report(dms_stage.plan(rollback={"way_back": "none"})).blockers == ()
 
 
 def test_an_aws_that_does_not_answer_is_one_finding_and_what_needs_it_is_not_run(
@@ -45,7 +54,7 @@ def test_an_aws_that_does_not_answer_is_one_finding_and_what_needs_it_is_not_run
     assert [(each.check, each.object) for each in report.blockers] == [("connectivity.reachable", "aws_default")]
     assert "LookupError: no connection aws_default" in report.blockers[0].seen
     assert {each.check for each in report.not_run} == {
-        check.id for check in checks_for("dms") if {"aws", "rds"} & set(check.needs)
+        check.id for check in checks_for(dms_stage.plan()) if {"aws", "rds"} & set(check.needs)
     }
 
 
