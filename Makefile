@@ -20,7 +20,7 @@ LAB := $(VENV)/bin/crossfade-lab
 INSTALLED := $(VENV)/.installed
 TYPED := include plugins lab bench dags/crossfade_dags
 # The longest first, which are one piece each: the others are shared out meanwhile, the quickest last
-TESTS := $(wildcard tests/e2e tests/crash tests/dags tests/integration tests/unit)
+TESTS := $(wildcard tests/e2e tests/crash tests/property tests/dags tests/integration tests/unit)
 PLANS := $(filter-out %.schema.json,$(wildcard include/migrations/*.yaml))
 PLAN_SCHEMA := include/migrations/plan.schema.json
 

@@ -22,6 +22,7 @@ TITLES: Mapping[str, str] = {
     TASK: "the product, as one Airflow task",
     CHAIN: "the same steps, a chain of Airflow tasks",
 }
+REACHED = 0.95  #: part of the rate asked for that counts as reached; pgbench's own schedule is random
 #: ways that are the product's: what goes wrong in them fails the benchmark
 OURS = (NOTHING, PRODUCT, NOTHING_AIRFLOW, TASK)
 
@@ -56,7 +57,8 @@ def result(
     """The content of `cutover.json`. Times are milliseconds unless named otherwise."""
     ways = {way: [event for event in events if event.way == way] for way in TITLES}
     asked = float(options["tps"])
-    achieved = median(event.before.per_second for event in events)
+    still = [event.seen for event in events if event.way in (NOTHING, NOTHING_AIRFLOW)]
+    achieved = median(stats.per_second for stats in still or [event.before for event in events])
     return {
         "machine": {"processors": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)},
         "versions": dict(versions),
@@ -120,9 +122,9 @@ def remarks(found: Mapping[str, Any]) -> list[str]:
     """What a reader of the figures must know."""
     said = []
     tps = found["tps"]
-    if tps["achieved"] < 0.95 * tps["asked"]:
+    if tps["achieved"] < REACHED * tps["asked"]:
         said.append(
-            f"This machine did not reach {tps['asked']:.0f} transactions a second even just before each event: the "
+            f"This machine did not reach {tps['asked']:.0f} transactions a second even where nothing happened: the "
             f"figures are of {tps['achieved']:.0f}. Clients, poolers and servers share "
             f"{found['machine']['processors']} processors"
         )

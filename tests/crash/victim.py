@@ -199,7 +199,7 @@ def say(**words: object) -> None:
 def hold_at(name: str, after: bool) -> None:
     """Make the step of that name wait for a line on standard input, before or after its effect."""
     kind = next(kind for kind in (*steps.BEFORE_DECISION, *steps.AFTER_DECISION) if kind.name == name)
-    real, held = kind.run, []
+    real, held = kind.run, list[steps.Step]()
 
     def run(step: steps.Step) -> None:
         if after:
@@ -211,7 +211,7 @@ def hold_at(name: str, after: bool) -> None:
         if not after:
             real(step)
 
-    kind.run = run  # type: ignore[method-assign]
+    kind.run = run  # type: ignore[assignment, method-assign]
 
 
 def watch(m: Migration) -> NoReturn:

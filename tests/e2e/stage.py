@@ -268,6 +268,7 @@ def _plan(directory: Path, plan: str) -> dict[str, object]:
         engine = {"engine": "dms", "dms": dms}
     return {
         **engine,
+        "guard": {"schedule": "@daily"},  # several plans at a time would be looked at in the middle of every test
         "source": f"{plan}_source",
         "target": f"{plan}_target",
         "tables": {"include": ["public.*", "billing.*"], "exclude": ["public.tmp_*"]},

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from crossfade.connect import Connection
 from crossfade.cutover.recovery import settle
+from crossfade.engines.base import Engine
 from crossfade.engines.declared import engine_of, way_back_of
 from crossfade.engines.dms.engine import DmsEngine
 from crossfade.errors import CrossfadeError, NotOursToWrite
@@ -37,14 +38,16 @@ def abandon(m: Migration) -> str:
             return f"{settled.sentence} The journal knows no migration of it, so there was nothing to give up."
         if record.state in (State.CUT_OVER, State.ROLLING_BACK) or settled.side is Side.TARGET:
             raise NotOursToWrite(plan=m.plan.name, state=record.state, task="abandon")
-        engine = engine_of(m, source=old, target=new, record=record)
-        engine.drop()
+        engines: list[Engine] = [engine_of(m, source=old, target=new, record=record)]
         if m.plan.engine == "dms" and record.carrier == "native":
-            DmsEngine(m, source=old, target=new, record=record).drop()
+            engines.append(DmsEngine(m, source=old, target=new, record=record))
+        for each in engines:
+            each.drop()
         if way_back := way_back_of(m, Direction.FORWARD, source=old, target=new, record=record):
             way_back.drop()
         left = _restored(new, record.id)
-        engine.release()
+        for each in engines:
+            each.release()
         journal.set_state(record.id, State.ABANDONED)
     return (
         f"{settled.sentence} Its streams are dropped, the source keeps no WAL for it. {left}"

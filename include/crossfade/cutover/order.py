@@ -117,7 +117,8 @@ def run(m: Migration, *, run_id: str, direction: Direction = Direction.FORWARD) 
                 [f"{m.plan.name} is {record.state}, a {direction.noun} begins where it is {begins}"], direction
             )
         reasons = list(blockers.of_approval(journal, record, run_id, direction))
-        if outside := window.blocker(m.plan, datetime.now(UTC)):
+        outside = window.blocker(m.plan, datetime.now(UTC)) if direction is Direction.FORWARD else None
+        if outside is not None:  # going back is for when something is wrong: at any time
             reasons.append(outside)
         if reasons:
             raise Refused(reasons, direction)

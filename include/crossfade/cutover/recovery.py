@@ -72,7 +72,7 @@ def settle(m: Migration, *, only: UUID | None = None, patience: float = 2.0) -> 
                 side, attempt = _decided(m, sides, only)
             if _superseded(attempt, only):
                 return Settled(side=side, sentence=f"A newer try of {m.plan.name} looks after the traffic.")
-            settled = _opened(m, sides, side, attempt)
+            settled = _opened(m, sides, side, attempt, thorough=only is not None)
             if ended:
                 _once_more(m)
             return settled
@@ -132,8 +132,12 @@ def _ask(conn: Connection, attempt: Attempt, patience: float) -> None:
         time.sleep(0.05)
 
 
-def _opened(m: Migration, sides: Sides, side: Side, attempt: Attempt | None) -> Settled:
-    """Traffic first, on the side that serves; the streams afterwards."""
+def _opened(m: Migration, sides: Sides, side: Side, attempt: Attempt | None, *, thorough: bool) -> Settled:
+    """
+    Traffic first, on the side that serves; the streams afterwards.
+
+    :param thorough: also where the attempt is said to be finished: the side that was left may be dead, and know better
+    """
     problems: list[str] = []
     serving = sides.get(side)
     moved = attempt is not None and attempt.decision is Decision.COMMIT
@@ -147,7 +151,7 @@ def _opened(m: Migration, sides: Sides, side: Side, attempt: Attempt | None) -> 
         else f"No {noun} of {m.plan.name} is final: the {side} serves."
     )
     try:
-        _tidy(m, sides, side, unfinished=attempt is not None and not attempt.finished)
+        _tidy(m, sides, side, unfinished=attempt is not None and (thorough or not attempt.finished))
         if attempt is not None and not attempt.finished:
             decision.finish(sides.get(attempt.direction.old), attempt.id)
     except (CrossfadeError, psycopg.Error) as error:

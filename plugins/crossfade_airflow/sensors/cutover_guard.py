@@ -53,7 +53,7 @@ class CutoverGuardSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow i
     :param gate: id of the gate before it; attempts that were last heard of before its answer are of no concern here
     """
 
-    template_fields: Sequence[str] = ("plan", "target_conn_id", "source_conn_id")
+    template_fields: Sequence[str] = ("plan", "target_conn_id", "source_conn_id", "guarded", "gate")
 
     def __init__(
         self,

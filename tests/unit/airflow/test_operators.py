@@ -39,9 +39,7 @@ def test_only_what_may_pass_by_itself_is_retried(error, action):
     assert RETRY_ONLY_TRANSIENT.evaluate(error, 1, 2).action is action
 
 
-@pytest.mark.parametrize(
-    "kind", [CutoverApprovalOperator, CutoverOperator, RollbackApprovalOperator, RollbackOperator]
-)
+@pytest.mark.parametrize("kind", [CutoverApprovalOperator, CutoverOperator, RollbackApprovalOperator, RollbackOperator])
 def test_gates_cutover_and_rollback_refuse_to_be_retried_whatever_the_dag_says(kind):
     assert kind(task_id="t", retries=5, **OF_PLAN).retries == 0
 
