@@ -37,8 +37,8 @@ demo: $(INSTALLED) programs  ## Migrate a shop under write load and prove that n
 lab: $(INSTALLED) programs  ## Start databases, PgBouncers and Airflow, and leave them running; `make clean` ends them [ENGINE=dms]
 	$(LAB) up --engine $(ENGINE) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-test: $(INSTALLED) programs  ## Run all tests [ARGS="-k word -x"] [WORKERS=n]
-	$(PYTHON) -m pytest $(TESTS) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) < /dev/null
+test: $(INSTALLED) programs  ## Run the tests [ALL=1: the slowest, too] [ARGS="-k word -x"] [WORKERS=n]
+	$(PYTHON) -m pytest $(TESTS) $(if $(ALL),,-m "not slow") -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) < /dev/null
 
 test-unit: $(INSTALLED)  ## Run the tests that need no server: seconds
 	$(PYTHON) -m pytest tests/unit $(ARGS) < /dev/null

@@ -14,7 +14,8 @@ from crossfade.cutover import decision, fence
 from crossfade.engines.declared import engine_of, way_back_of
 from crossfade.engines.dms.engine import DmsEngine
 from crossfade.errors import CrossfadeError, PreconditionError
-from crossfade.journal import Approval, Journal, MigrationRecord, NoMigration, State
+from crossfade.journal import Journal, MigrationRecord, NoMigration, State
+from crossfade.journal_evidence import Approval
 from crossfade.remains import Rows
 from crossfade.routers.base import Direction, Restartable, Router, Side
 from crossfade.schema.database import give_up_grants

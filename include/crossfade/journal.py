@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from crossfade.catalog import Table
 from crossfade.connect import Connection, scalar
 from crossfade.engines.base import Lag
 from crossfade.errors import NotOursToWrite, PreconditionError
+from crossfade.journal_evidence import Evidence
 from crossfade.plan import Plan, parse_plan
 from crossfade.routers.base import Side
 
@@ -58,32 +59,8 @@ class MigrationRecord:
     writes_at_opening: int | None = None  #: `catalog.row_changes` of the target when it was opened
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Approval:
-    """A recorded yes of a person."""
-
-    approver: str
-    approved_at: datetime
-    plan_hash: str
-    validation_id: UUID | None = None  #: of a cutover
-    action: str = "cutover"  #: or rollback, or cleanup
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValidationRecord:
-    """The outcome of one validation."""
-
-    id: UUID
-    run_id: str
-    equal: bool | None  #: None while it is under way or after it was killed
-    age: timedelta | None
-
-
-class Journal:
+class Journal(Evidence):
     """The tables of ``crossfade`` that only the target has. The only writer of them."""
-
-    def __init__(self, conn: Connection) -> None:
-        self.conn = conn
 
     # --- migrations -----------------------------------------------------------------------------------------------
 
@@ -284,107 +261,6 @@ class Journal:
             "INSERT INTO crossfade.lag_sample (migration_id, bytes, seconds, method) VALUES (%s, %s, %s, %s)",
             [migration, lag.bytes, lag.seconds, lag.method],
         )
-
-    # --- rehearsals -----------------------------------------------------------------------------------------------
-
-    def enter_rehearsal(
-        self, record: MigrationRecord, *, clean: bool, predicted_ms: float | None, held_ms: float | None, detail: str
-    ) -> None:
-        """Enter how a rehearsal went."""
-        self.conn.execute(
-            "INSERT INTO crossfade.rehearsal (migration_id, plan_hash, clean, predicted_ms, held_ms, detail)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            [record.id, record.plan.hash, clean, predicted_ms, held_ms, detail],
-        )
-
-    def clean_rehearsals(self, record: MigrationRecord) -> int:
-        """How many rehearsals of this plan found nothing in the way."""
-        query = "SELECT count(*) FROM crossfade.rehearsal WHERE migration_id = %s AND plan_hash = %s AND clean"
-        return int(scalar(self.conn, query, [record.id, record.plan.hash]))
-
-    def last_rehearsal(self, record: MigrationRecord) -> dict[str, Any] | None:
-        """The newest rehearsal of this plan: at, clean, predicted_ms, held_ms, detail."""
-        return self.conn.execute(
-            "SELECT at, clean, predicted_ms, held_ms, detail FROM crossfade.rehearsal"
-            " WHERE migration_id = %s AND plan_hash = %s ORDER BY id DESC LIMIT 1",
-            [record.id, record.plan.hash],
-        ).fetchone()
-
-    def unseen_for(self, migration: UUID) -> float:
-        """Seconds since the first of the newest samples in a row in which no watermark had arrived; 0 without any."""
-        query = """
-            SELECT COALESCE(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8 FROM crossfade.lag_sample
-            WHERE migration_id = %(id)s AND seconds IS NULL AND at > COALESCE(
-                (SELECT max(at) FROM crossfade.lag_sample WHERE migration_id = %(id)s AND seconds IS NOT NULL),
-                '-infinity')"""
-        return float(scalar(self.conn, query, {"id": migration}))
-
-    # --- validation and approval ----------------------------------------------------------------------------------
-
-    def begin_validation(self, migration: UUID, run_id: str) -> UUID:
-        """Enter that a validation begins."""
-        query = "INSERT INTO crossfade.validation (migration_id, run_id) VALUES (%s, %s) RETURNING id"
-        return UUID(str(scalar(self.conn, query, [migration, run_id])))
-
-    def check_table(self, validation: UUID, *, table: str, rows: tuple[int, int], detail: str, ms: float) -> None:
-        """Enter a table's comparison: rows on source and target; no detail means equal."""
-        self.conn.execute(
-            """
-            INSERT INTO crossfade.table_check
-                (validation_id, migration_id, run_id, table_name, source_rows, target_rows, equal, detail, ms)
-            SELECT id, migration_id, run_id, %s, %s, %s, %s, %s, %s FROM crossfade.validation WHERE id = %s""",
-            [table, *rows, not detail, detail, ms, validation],
-        )
-
-    def end_validation(self, validation: UUID, *, equal: bool) -> None:
-        """Enter the verdict."""
-        self.conn.execute(
-            "UPDATE crossfade.validation SET finished_at = clock_timestamp(), equal = %s WHERE id = %s",
-            [equal, validation],
-        )
-
-    def last_validation(self, migration: UUID) -> ValidationRecord | None:
-        """The newest validation, whatever its outcome."""
-        row = self.conn.execute(
-            "SELECT id, run_id, equal, clock_timestamp() - finished_at AS age FROM crossfade.validation"
-            " WHERE migration_id = %s ORDER BY started_at DESC LIMIT 1",
-            [migration],
-        ).fetchone()
-        return None if row is None else ValidationRecord(**row)
-
-    def table_checks(self, validation: UUID) -> list[dict[str, Any]]:
-        """Every table's comparison: table_name, source_rows, target_rows, equal, detail, ms."""
-        return self.conn.execute(
-            "SELECT table_name, source_rows, target_rows, equal, detail, ms FROM crossfade.table_check"
-            " WHERE validation_id = %s ORDER BY equal, source_rows DESC, table_name",
-            [validation],
-        ).fetchall()
-
-    def approve(self, migration: UUID, *, run_id: str, approval: Approval) -> None:
-        """Record a person's yes."""
-        self.conn.execute(
-            "INSERT INTO crossfade.approval"
-            " (migration_id, run_id, approver, approved_at, plan_hash, validation_id, action)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [
-                migration,
-                run_id,
-                approval.approver,
-                approval.approved_at,
-                approval.plan_hash,
-                approval.validation_id,
-                approval.action,
-            ],
-        )
-
-    def last_approval(self, migration: UUID, run_id: str, action: str = "cutover") -> Approval | None:
-        """The newest approval of that run, for that."""
-        row = self.conn.execute(
-            "SELECT approver, approved_at, plan_hash, validation_id, action FROM crossfade.approval"
-            " WHERE migration_id = %s AND run_id = %s AND action = %s ORDER BY approved_at DESC LIMIT 1",
-            [migration, run_id, action],
-        ).fetchone()
-        return None if row is None else Approval(**row)
 
 
 def open_journal(conn: Connection) -> Journal:

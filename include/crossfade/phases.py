@@ -19,7 +19,8 @@ from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.load import Loaded
 from crossfade.engines.logical.waves import group
 from crossfade.errors import PreconditionError, TransientError
-from crossfade.journal import Approval, Journal, MigrationRecord, open_journal
+from crossfade.journal import Journal, MigrationRecord, open_journal
+from crossfade.journal_evidence import Approval
 from crossfade.migration import Migration
 from crossfade.plan import Tables
 from crossfade.routers.base import Direction, Side

@@ -12,7 +12,8 @@ from crossfade.connect import Connection, scalar
 from crossfade.cutover import fence, readers
 from crossfade.engines.base import Carrier
 from crossfade.errors import CrossfadeError
-from crossfade.journal import Approval, Journal, MigrationRecord
+from crossfade.journal import Journal, MigrationRecord
+from crossfade.journal_evidence import Approval
 from crossfade.queries import named_queries
 from crossfade.routers.base import Direction, Forewarning, Side
 from crossfade.schema.compare import compare

@@ -19,7 +19,7 @@ from crossfade_lab import testing
 from crossfade_lab.airflow import AirflowStandalone
 from crossfade_lab.airflow_client import AirflowClient
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]  # a second Airflow beside that of tests/e2e
 
 REPOSITORY = Path(__file__).parents[3]
 HOOK = """

@@ -14,9 +14,8 @@ from crossfade.cleanup import cleanup
 from crossfade.cutover import order, rehearsal
 from crossfade.engines.dms import phases as dms_phases
 from crossfade.engines.dms.records import DmsRecords
-from crossfade.errors import PreconditionError
-from crossfade.journal import Journal, State
-from crossfade.routers.base import Direction, Side
+from crossfade.journal import Journal
+from crossfade.routers.base import Side
 from crossfade.schema.ledger import Ledger
 from crossfade.validation import run as validation
 from crossfade_lab.verdict import verify
@@ -28,21 +27,6 @@ NOT_NULL = """
     WHERE attnotnull AND attnum > 0 AND relkind IN ('r', 'p')
       AND relnamespace::regnamespace::text IN ('public', 'billing')
 """
-
-
-def there_and_back_again(world: Any) -> None:
-    """After DMS both directions are native: back to the source, and to the target once more."""
-    phases.record_rollback_approval(world.m, run_id="back", approver="alice", approved_at=datetime.now(UTC))
-    order.run(world.m, run_id="back", direction=Direction.BACK)
-    with world.m.journal() as journal:
-        record = journal.get("shop")
-        assert (record.state, record.carrier) == (State.ACTIVE, "native")
-    with pytest.raises(PreconditionError, match="carried natively since the rollback"):
-        dms_phases.start_task(world.m)
-    validation.validate(world.m, run_id="again")
-    phases.record_approval(world.m, run_id="again", approver="alice", approved_at=datetime.now(UTC))
-    order.run(world.m, run_id="again")
-    validation.reconcile(world.m)
 
 
 def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) -> None:
@@ -77,7 +61,6 @@ def test_no_write_is_lost_and_the_target_is_whole(world: Any, tmp_path: Path) ->
         ):
             app.execute("INSERT INTO documents (title, body) VALUES ('no body', NULL)")
         validation.reconcile(world.m)
-        there_and_back_again(world)
     verdict = verify(tmp_path / "ledger", world.pair.dsn("target", "shop_owner"))
     assert verdict.ok, verdict
     assert world.value("target", NOT_NULL) == required

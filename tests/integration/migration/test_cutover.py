@@ -160,8 +160,8 @@ def test_a_failure_at_any_step_before_the_decision_is_undone_and_the_next_try_su
     before = state(ready)
     for name in STEPS:
         for after in (False, True):
-            if name == "decide" and after:
-                continue  # then it is final
+            if after == (name == "decide"):  # after it, it is final; before its effect a step leaves what it found
+                continue
             with pytest.MonkeyPatch.context() as patch:
                 kind = next(kind for kind in steps.BEFORE_DECISION if kind.name == name)
                 real = kind.run
