@@ -324,8 +324,11 @@ def journalled(server: PostgresServer) -> Iterator[Migration]:
 def enter(m: Migration, state: State, *, direction: Direction = Direction.FORWARD, decided: str | None = None) -> None:
     """An attempt on its old side, decided or not, and the migration's state."""
     with m.session(direction.old, "test") as old, m.session(direction.new, "test") as new:
+        if direction is Direction.BACK:  # only the side that has authority begins another
+            there = decision.open_attempt(new, old, m.plan, Direction.FORWARD)
+            new.execute("UPDATE crossfade.attempt SET decision = 'commit' WHERE id = %s", [there.id])
         attempt = decision.open_attempt(old, new, m.plan, direction)
-        old.execute("UPDATE crossfade.attempt SET decision = %s WHERE id = %s", [decided, attempt])
+        old.execute("UPDATE crossfade.attempt SET decision = %s WHERE id = %s", [decided, attempt.id])
     with m.session(Side.TARGET, "test") as target:
         target.execute("UPDATE crossfade.migration SET state = %s", [state.value])
 

@@ -131,7 +131,7 @@ def test_a_delay_is_added_to_each_way(proxy: Proxy, server: PostgresServer) -> N
 def test_a_server_that_is_not_there_refuses_and_is_reached_once_it_is() -> None:
     port = processes.free_port()
     with Proxy("127.0.0.1", port) as proxy:
-        with socket.create_connection((proxy.host, proxy.port), timeout=10) as client, pytest.raises(ConnectionError):
+        with pytest.raises(ConnectionError), socket.create_connection((proxy.host, proxy.port), timeout=10) as client:
             assert client.recv(1) != b"", "an end, where a reset was due"
         with socket.create_server(("127.0.0.1", port)) as listener:
             with socket.create_connection((proxy.host, proxy.port), timeout=10):

@@ -297,7 +297,7 @@ def test_a_task_that_was_believed_dead_cannot_lift_the_fence_of_its_successor(re
         ready.m.session(Side.SOURCE, "successor") as successor,
         ready.m.session(Side.TARGET, "look") as target,
     ):
-        first = decision.open_attempt(zombie, target, ready.m.plan, Direction.FORWARD)
+        first = decision.open_attempt(zombie, target, ready.m.plan, Direction.FORWARD).id
         decision.open_attempt(successor, target, ready.m.plan, Direction.FORWARD)
         fence.close(successor, plan="shop", exempt=fence.exempt_roles(successor))
 

@@ -11,14 +11,14 @@ import psycopg
 import pytest
 
 from crossfade import phases
-from crossfade.cutover import order, recovery, steps
+from crossfade.cutover import order, steps
 from crossfade.cutover.abandon import abandon
 from crossfade.errors import NotOursToWrite, PreconditionError
 from crossfade.journal import State
 from crossfade.routers.base import Side
 from crossfade.schema.compare import compare
 from crossfade.validation import run as validation
-from crossfade_lab import samples, verdict
+from crossfade_lab import processes, samples, verdict
 from crossfade_lab.workload import Spec, WorkloadProcess
 
 
@@ -41,7 +41,7 @@ def test_moves_a_database_that_is_written_to_and_loses_nothing(make_world: Calla
 
     assert found.tables == 15
     assert [step.name for step in summary.steps] == [
-        "pause", "fence", "drain", "stop", "not_null", "sequences", "smoke", "decide", "open",
+        "pause", "fence", "drain", "stop", "not_null", "sequences", "arm", "prove", "smoke", "decide", "open",
     ]  # fmt: skip
     judged = verdict.verify(ledger, world.through_router())
     assert judged.ok, judged
@@ -108,7 +108,7 @@ def test_ddl_after_the_copy_is_refused_and_taken_up_by_preparing_again(world: ob
     assert validation.validate(world.m, run_id="two").tables == 15
 
 
-def test_what_an_undo_could_not_tidy_is_tidied_by_an_abort(world: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_undo_could_not_tidy_is_tidied_by_the_watchdog(world: object, monkeypatch: pytest.MonkeyPatch) -> None:
     world.load()
     validation.validate(world.m, run_id="one")
     approve(world.m, "one")
@@ -125,8 +125,10 @@ def test_what_an_undo_could_not_tidy_is_tidied_by_an_abort(world: object, monkey
     with psycopg.connect(world.through_router()) as client:
         assert client.execute("SELECT count(*) FROM orders").fetchone() is not None
     with world.admin("target") as target:
-        assert target.execute(enabled).fetchone() == (False,)
-        recovery.settle(world.m)
-        assert target.execute(enabled).fetchone() == (True,)
-    with world.m.journal() as journal:
-        assert journal.get("shop").state is State.ACTIVE
+        assert processes.wait_until(lambda: target.execute(enabled).fetchone() == (True,), seconds=60, every=0.1)
+
+    def tidied() -> bool:
+        with world.m.journal() as journal:
+            return journal.get("shop").state is State.ACTIVE
+
+    assert processes.wait_until(tidied, seconds=60, every=0.1)

@@ -188,7 +188,7 @@ def test_without_a_watchdog_nobody_is_held(writing: Any, monkeypatch: pytest.Mon
 def test_a_watchdog_whose_task_is_done_leaves_everything_alone(writing: Any) -> None:
     world, _ = writing
     with world.m.session(Side.SOURCE, "one") as source, world.m.session(Side.TARGET, "one") as target:
-        attempt = decision.open_attempt(source, target, world.m.plan, Direction.FORWARD)
+        attempt = decision.open_attempt(source, target, world.m.plan, Direction.FORWARD).id
         with Watchdog(world.m, attempt) as watchdog:
             watchdog.await_ready()
             first = _heartbeat(source, attempt)
