@@ -55,6 +55,7 @@ def test_its_slot_is_gone_and_no_secret_was_logged(stage, story):
     assert stage.logins.shop_dms not in logs
 
 
+@pytest.mark.slow
 def test_it_can_go_back_natively_and_loses_nothing(stage, story):
     with WorkloadProcess(stage.workload("carried", rate=30)):
         run = stage.roll_back("carried")

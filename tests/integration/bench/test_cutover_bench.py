@@ -10,6 +10,7 @@ from bench.cutover.report import NOTHING, PRODUCT, RUNBOOK
 SMALL = ["--rounds", "1", "--tps", "60", "--clients", "4", "--rows", "1000", "--skip-airflow"]
 
 
+@pytest.mark.slow
 def test_there_and_back_by_the_product_and_by_the_runbook_with_no_write_lost(tmp_path: Path) -> None:
     out = tmp_path / "cutover.json"
 

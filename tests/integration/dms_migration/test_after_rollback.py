@@ -51,6 +51,8 @@ TABLES = (
     'GRANT SELECT, INSERT ON plain, "Order Items" TO shop_app',
 )
 
+pytestmark = pytest.mark.slow  # a whole migration by DMS, a rollback and a second cutover
+
 
 @pytest.fixture(scope="module")
 def rolled_back(small_world: Callable[..., Any]) -> Any:

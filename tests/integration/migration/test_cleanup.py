@@ -135,6 +135,7 @@ def test_by_default_the_source_stays_closed_and_the_report_says_how_to_open_it(s
     assert world.m.routers()[0].serving() is Side.TARGET
 
 
+@pytest.mark.slow
 def test_while_the_way_back_is_promised_it_takes_an_approval_of_that_very_run(world: Any) -> None:
     world.load()
     with pytest.raises(CleanupRefused, match="it is active"):
@@ -201,6 +202,7 @@ def test_a_failure_at_any_point_leaves_the_target_serving_and_the_next_try_goes_
     assert of_ours(world) == []
 
 
+@pytest.mark.slow
 def test_poolers_that_lead_to_the_source_now_or_after_a_restart_are_in_the_way(small: Any) -> None:
     world = small
     with testing.bouncers(world.pair.source, world.pair.logins) as (reading,):
@@ -244,6 +246,7 @@ def with_readers(world: Any, pooler: Any) -> None:
     world.m.plan = world.m.plan.model_copy(update={"routers": (entry, reader)})
 
 
+@pytest.mark.slow
 def test_a_main_file_that_the_cutover_chose_is_in_the_way_until_it_is_permanent(small: Any) -> None:
     world = small
     (bouncer,) = world.bouncers
@@ -268,6 +271,7 @@ def test_a_main_file_that_the_cutover_chose_is_in_the_way_until_it_is_permanent(
     clean(world)
 
 
+@pytest.mark.slow
 def test_what_another_plan_needs_stays_and_the_completed_migration_is_kept(world: Any) -> None:
     world.load()
     cut_over(world)

@@ -110,6 +110,7 @@ def test_from_the_first_look_of_the_guard_to_the_end(world: Any, plan: str, tmp_
     assert world.m.routers()[0].serving() is Side.TARGET
 
 
+@pytest.mark.slow
 def test_the_command_keeps_the_journal_and_says_how_to_open_the_source(world: Any, plan: str, tmp_path: Path) -> None:
     world.load()
     validation.validate(world.m, run_id="one")

@@ -251,12 +251,8 @@ def writing(ready: Any, ledger: Path) -> Iterator[Any]:
     ("name", "after", "serves"),
     [
         ("pause", True, Side.SOURCE),
-        ("fence", True, Side.SOURCE),
-        ("drain", False, Side.SOURCE),
         ("stop", True, Side.SOURCE),
-        ("decide", False, Side.SOURCE),
         ("decide", True, Side.TARGET),
-        ("open", False, Side.TARGET),
         ("open", True, Side.TARGET),
     ],
 )

@@ -141,7 +141,7 @@ def test_before_a_cutover_there_is_nothing_to_roll_back(world: Any) -> None:
         order.run(world.m, run_id="back", direction=Direction.BACK)
 
 
-@pytest.mark.parametrize(("source_major", "target_major"), [(15, 18), (16, 15)])
+@pytest.mark.parametrize(("source_major", "target_major"), [(15, 18), pytest.param(16, 15, marks=pytest.mark.slow)])
 def test_there_and_back_with_a_version_that_tells_no_origins(
     make_world: Callable[..., Any], ledger: Path, source_major: int, target_major: int
 ) -> None:

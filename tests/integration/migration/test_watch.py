@@ -180,6 +180,7 @@ def wait_for(world: Any, pattern: str) -> None:
         assert time.monotonic() < deadline, seen
 
 
+@pytest.mark.slow
 def test_a_slot_that_keeps_too_much_ends_the_migration_where_the_plan_says_so(small: Any) -> None:
     world = small
     world.load()

@@ -167,7 +167,7 @@ def test_an_abort_that_is_asked_for_is_heard_between_two_steps(writing: Any, mon
 
     def run(step: steps.Step) -> None:
         real(step)
-        decision.ask_to_abort(step.section.old, step.section.attempt)
+        decision.ask_to_abort(step.section.old, step.section.attempt.id)
 
     monkeypatch.setattr(steps.Drain, "run", run)
     with pytest.raises(order.CutoverUndone, match="asked this cutover to give up"):

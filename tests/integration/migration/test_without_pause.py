@@ -14,6 +14,7 @@ from moto import mock_aws
 
 from crossfade import phases
 from crossfade.cutover import order, recovery, rehearsal, steps
+from crossfade.cutover.watchdog import Watchdog
 from crossfade.errors import PreconditionError
 from crossfade.migration import Migration
 from crossfade.routers.base import Side
@@ -97,6 +98,7 @@ def test_an_abort_after_the_decision_finishes_the_switch(
 
     with monkeypatch.context() as broken, pytest.raises(Killed):
         broken.setattr(steps.Open, "run", die)
+        broken.setattr(Watchdog, "go_on_alone", lambda self: None)  # this AWS is in no other process
         order.run(m, run_id="one")
     assert m.routers()[0].serving() is Side.SOURCE
     assert recovery.settle(m).side is Side.TARGET
