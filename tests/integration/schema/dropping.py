@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Target:
     def killed_everywhere(self, work: Callable[[Session], object], after_each: Callable[[], None]) -> int:
         """Do the work again and again, killed one statement later each time, until it is done; how often it died."""
         for statements in itertools.count():
-            with self.session(statements) as conn:
+            with closing(self.session(statements)) as conn:  # nothing is committed on what may be half dead
                 try:
                     work(conn)
                 except psycopg.OperationalError:
