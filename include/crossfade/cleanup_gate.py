@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from crossfade import catalog, remains
 from crossfade.cleanup import of_routers, of_state, promised_for
 from crossfade.connect import Connection
+from crossfade.cutover.gate_lines import edited, in_the_way
 from crossfade.engines.dms.records import DmsRecords
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.quantities import format_duration
@@ -30,7 +31,7 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             f"**Remove from `{m.source.address}` and `{m.target.address}` everything of the migration "
             f"`{m.plan.name}`.** Plan `{record.plan.hash}`, run `{run_id}`.",
             "",
-            *_in_the_way([*of_state(record, source), *of_routers(m)]),
+            *in_the_way([*of_state(record, source), *of_routers(m)], "cleanup"),
             "| | |",
             "|---|---|",
             *_since(record, datetime.now(UTC)),
@@ -39,22 +40,14 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             "**This goes:**",
             *(f"- {line}" for line in _what_goes(m, record, source, target)),
         ]
-    if declared:
-        lines += ["", "**The YAML was edited since; what counts is the pinned plan:**"]
-        lines += [f"- `{edit}`" for edit in declared]
     lines += [
+        *edited(declared),
         "",
         "*Approve*: **there is no way back afterwards**, not even one that loses writes: the source's rows stay as of "
         "now. It stays closed to applications, unless this run was triggered with *reopen_source*. "
         "*Reject*: everything stays as it is; the target's writes go on flowing back to the source.",
     ]
     return "\n".join(lines)
-
-
-def _in_the_way(found: list[str]) -> list[str]:
-    if not found:
-        return ["Nothing stands in the way right now.", ""]
-    return ["**These stand in the way right now; the cleanup would refuse:**", *(f"- {each}" for each in found), ""]
 
 
 def _since(record: MigrationRecord, now: datetime) -> Iterator[str]:

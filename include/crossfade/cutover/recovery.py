@@ -16,8 +16,8 @@ from crossfade.connect import Connection, end_sessions, scalar
 from crossfade.cutover import decision, fence, hooks, readers
 from crossfade.cutover.authority import NothingKnown, Sides, find
 from crossfade.cutover.decision import Attempt, Decision, Undecided
+from crossfade.cutover.opening import open_database, open_router
 from crossfade.cutover.section import purpose_of
-from crossfade.cutover.steps import open_database, open_router
 from crossfade.engines.declared import carrier_of, way_back_of
 from crossfade.errors import CrossfadeError, TransientError, Unreachable
 from crossfade.journal import Journal, State

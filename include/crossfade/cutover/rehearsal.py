@@ -11,6 +11,7 @@ from uuid import UUID
 
 from crossfade import catalog, sequences
 from crossfade.cutover import blockers
+from crossfade.cutover.gate_lines import edited, in_the_way
 from crossfade.cutover.hooks import Event, run_hooks
 from crossfade.cutover.logins import prove_login
 from crossfade.cutover.section import opened
@@ -146,19 +147,14 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             f"**Move `{m.plan.name}` from `{m.source.address}` to `{m.target.address}`.** "
             f"Plan `{record.plan.hash}`, run `{run_id}`.",
             "",
-            *_blockers(rehearsal),
+            *in_the_way(rehearsal.blockers, "cutover"),
             *(f"**Clients will notice**: {effect}.\n" for effect in rehearsal.effects),
             *_numbers(m, rehearsal),
             *_rehearsed(journal, record),
             *_validation(journal, record.id),
         ]
-    if declared:
-        lines += [
-            "",
-            "**The YAML was edited since; what is approved is the pinned plan.** To take it up, clear `prepare`.",
-        ]
-        lines += [f"- `{edit}`" for edit in declared]
     lines += [
+        *edited(declared, "To take it up, clear `prepare`."),
         "",
         "*Approve*: clients "
         + ("lose their sessions, and " if rehearsal.effects else "are held for a moment, and ")
@@ -167,16 +163,6 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
         "the DAG `abort` with *abandon* to give the migration up.",
     ]
     return "\n".join(lines)
-
-
-def _blockers(rehearsal: Rehearsal) -> list[str]:
-    if not rehearsal.blockers:
-        return ["Nothing stands in the way right now.", ""]
-    return [
-        "**These stand in the way right now; the cutover would refuse:**",
-        *(f"- {b}" for b in rehearsal.blockers),
-        "",
-    ]
 
 
 def _numbers(m: Migration, rehearsal: Rehearsal) -> list[str]:

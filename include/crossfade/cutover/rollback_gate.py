@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from crossfade import catalog
 from crossfade.cutover import blockers
+from crossfade.cutover.gate_lines import edited, in_the_way
 from crossfade.cutover.section import opened
 from crossfade.errors import CrossfadeError
 from crossfade.journal import MigrationRecord, State
@@ -35,7 +36,7 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             f"**Move `{m.plan.name}` back from `{m.target.address}` to `{m.source.address}`.** "
             f"Plan `{record.plan.hash}`, run `{run_id}`.",
             "",
-            *_obstacles([*_of_state(record), *blockers.of_section(section)]),
+            *in_the_way([*_of_state(record), *blockers.of_section(section)], "rollback"),
             *(f"**Clients will notice**: {effect}.\n" for effect in _effects(section)),
             "| | |",
             "|---|---|",
@@ -44,10 +45,8 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             f"| way back: a watermark's way to the source | {_lag(section.carrier)} |",
             f"| budget of the pause | {m.plan.cutover.max_pause.total_seconds():g} s |",
         ]
-    if declared:
-        lines += ["", "**The YAML was edited since; what counts is the pinned plan:**"]
-        lines += [f"- `{edit}`" for edit in declared]
     lines += [
+        *edited(declared),
         "",
         "*Approve*: clients are held for a moment and find themselves on the source, with all that was written to the "
         "target; the target is then kept current, so that a later cutover copies nothing. "
@@ -64,12 +63,6 @@ def _effects(section: Section) -> list[str]:
 def _of_state(record: MigrationRecord) -> Iterator[str]:
     if record.state is not State.CUT_OVER:
         yield f"{record.plan.name} is {record.state}: a rollback begins where it is {State.CUT_OVER}"
-
-
-def _obstacles(found: list[str]) -> list[str]:
-    if not found:
-        return ["Nothing stands in the way right now.", ""]
-    return ["**These stand in the way right now; the rollback would refuse:**", *(f"- {each}" for each in found), ""]
 
 
 def _since(record: MigrationRecord, now: datetime) -> Iterator[str]:

@@ -6,17 +6,15 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
 from crossfade import catalog, sequences
-from crossfade.connect import Connection
 from crossfade.cutover import decision, fence, readers, smoke
-from crossfade.cutover.decision import Attempt, Decision
+from crossfade.cutover.decision import Decision
+from crossfade.cutover.opening import open_database, open_router
 from crossfade.cutover.section import Section
 from crossfade.engines.logical.replication import Replication, marks_origins
 from crossfade.errors import FatalError, PreconditionError, TransientError
-from crossfade.journal import Journal, State
-from crossfade.routers.base import Direction, Pausing, Router, Side
+from crossfade.routers.base import Direction, Pausing, Router
 from crossfade.schema.not_null import enforce, relax
 
 log = logging.getLogger(__name__)
@@ -281,29 +279,6 @@ class Open(Step):
         with ThreadPoolExecutor(max(len(section.routers), 1)) as pool:
             for opened in [pool.submit(open_router, router, side) for router in section.routers]:
                 opened.result()
-
-
-def open_database(conn: Connection, attempt: Attempt, migration: UUID | None) -> None:
-    """
-    Lift the fence of the side that serves from now on, and keep the decision there, in one transaction.
-
-    On the target the journal says so in the same one; the source's is on the other server, which may be dead.
-    :param conn: to that side
-    """
-    with conn.transaction():
-        conn.execute("SET LOCAL synchronous_commit = on")
-        decision.keep(conn, attempt)
-        fence.lift(conn, attempt.plan.name)
-        if attempt.direction is Direction.FORWARD and migration is not None:
-            Journal(conn).set_state(migration, State.CUT_OVER)
-
-
-def open_router(router: Router, side: Side) -> None:
-    """Point a router at a side, verified, and let clients go on: also where an instance could not be told."""
-    try:
-        router.repoint(side)
-    finally:
-        router.resume()
 
 
 #: The order. Everything before Open can be undone; the decision makes Open due.

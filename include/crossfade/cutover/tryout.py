@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from crossfade.cutover import decision
 from crossfade.cutover.decision import Decision
 from crossfade.cutover.undo import let_traffic_flow
@@ -37,8 +39,8 @@ def try_out(section: Section, *, hold: bool) -> Tried:
     """
     Arm the way back and prove it, where that can be done while rows are carried; then hold clients and let them go.
 
-    All under an attempt that is void from the start, with a watchdog: were this process killed, they would be let go
-    by it, or by whoever looks at the attempt. Raises nothing of ours: problems are returned.
+    All under an attempt that is void from the start, with a watchdog: were this process killed, or did it fail to tidy
+    up, they would be let go by it, or by whoever looks at the attempt. Problems are returned, not raised.
     """
     tried = Tried()
     try:
@@ -48,12 +50,13 @@ def try_out(section: Section, *, hold: bool) -> Tried:
             mine = decision.open_attempt(
                 section.old, section.new, section.m.plan, section.direction, section.attempt.id
             )
-            decision.decide(section.old, mine.id, Decision.ABORT)
-            _way_back(section, tried)
-            if hold:
-                _held(section, watchdog, tried)
-            decision.finish(section.old, mine.id)
-    except CrossfadeError as error:
+            with watchdog.taking_over(but=()):
+                decision.decide(section.old, mine.id, Decision.ABORT)
+                _way_back(section, tried)
+                if hold:
+                    _held(section, watchdog, tried)
+                decision.finish(section.old, mine.id)
+    except (CrossfadeError, psycopg.Error) as error:
         tried.problems.append(str(error))
     return tried
 
@@ -90,6 +93,10 @@ def _held(section: Section, watchdog: Watchdog, tried: Tried) -> None:
     except CrossfadeError as error:
         tried.problems.append(f"clients could not be held within {budget:g} s: {error}")
     finally:
-        tried.problems += let_traffic_flow(section.routers)
+        left = let_traffic_flow(section.routers)
         tried.held_ms = (time.monotonic() - start) * 1000
-        watchdog.opened()
+        tried.problems += left
+        if left:  # an instance that could not be told may still hold its clients
+            watchdog.go_on_alone()
+        else:
+            watchdog.opened()

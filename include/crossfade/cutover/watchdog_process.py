@@ -81,9 +81,7 @@ class Watch:
         return bool(chunk)
 
     def _beat(self, endpoint: Endpoint) -> None:
-        """
-        On both sides, one of which is the old one. In a thread: a host may take long to not answer.
-        """
+        """Keep the heartbeat on one side, in a thread: a host that does not answer must not hold the watch up."""
         while True:
             with suppress(CrossfadeError, psycopg.Error), endpoint.session(f"{self.m.plan.name}/watchdog") as conn:
                 while True:

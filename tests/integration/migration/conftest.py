@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from crossfade import phases
 from crossfade.connect import Endpoint
 from crossfade.migration import Migration
 from crossfade.plan import parse_plan
+from crossfade.routers.base import Side
 from crossfade_lab import testing
 from crossfade_lab.pgbouncer import PgBouncer
 from crossfade_lab.postgres import binaries
@@ -35,6 +37,22 @@ class World:
         """A superuser's session on one side."""
         server = self.pair.source if side == "source" else self.pair.target
         return psycopg.connect(server.dsn(dbname="shop"), autocommit=True)
+
+    def open_sides(self) -> list[Side]:
+        """Sides that let the application in."""
+        found = []
+        for side in Side:
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(self.pair.dsn(side.value, "shop_app"), connect_timeout=60).close()
+                found.append(side)
+        return found
+
+    def can_write(self) -> bool:
+        """Whether a client writes through the router; raises where it can not."""
+        with psycopg.connect(self.through_router(), connect_timeout=60) as client:
+            client.execute("SET statement_timeout = '60s'")
+            client.execute("UPDATE orders SET updated_at = now() WHERE id = (SELECT min(id) FROM orders)")
+        return True
 
     def load(self) -> None:
         """Everything up to the validation."""

@@ -55,25 +55,6 @@ def state(world: Any) -> dict[str, Any]:
         }
 
 
-def can_write(world: Any) -> bool:
-    with psycopg.connect(world.through_router(), connect_timeout=60) as client:
-        client.execute("SET statement_timeout = '60s'")
-        client.execute("UPDATE orders SET updated_at = now() WHERE id = (SELECT min(id) FROM orders)")
-    return True
-
-
-def open_sides(world: Any) -> list[Side]:
-    """Sides that let the application in."""
-    found = []
-    for side in Side:
-        try:
-            psycopg.connect(world.pair.dsn(side.value, "shop_app"), connect_timeout=60).close()
-            found.append(side)
-        except psycopg.OperationalError:
-            pass
-    return found
-
-
 # --- refused ----------------------------------------------------------------------------------------------------------
 
 
@@ -121,7 +102,7 @@ def test_what_blocks_is_named_before_anybody_is_held(ready: Any) -> None:
         admin.execute("SET application_name = 'a dashboard'")
         with pytest.raises(order.Refused, match=r"superuser postgres is connected .* a dashboard"):
             order.run(ready.m, run_id="one")
-    assert can_write(ready)
+    assert ready.can_write()
 
 
 def test_ddl_since_the_copy_blocks(ready: Any) -> None:
@@ -175,21 +156,21 @@ def test_a_failure_at_any_step_before_the_decision_is_undone_and_the_next_try_su
                 with pytest.raises(order.CutoverUndone, match=f"undone at the step {name}: a fault of this test"):
                     order.run(ready.m, run_id="one")
             assert state(ready) == before, f"{name}, {'after' if after else 'before'} its effect"
-            assert can_write(ready)
-            assert open_sides(ready) == [Side.SOURCE]
+            assert ready.can_write()
+            assert ready.open_sides() == [Side.SOURCE]
 
     order.run(ready.m, run_id="one")
 
-    assert open_sides(ready) == [Side.TARGET]
-    assert can_write(ready)
+    assert ready.open_sides() == [Side.TARGET]
+    assert ready.can_write()
 
 
 def test_a_failure_after_the_decision_goes_forward(ready: Any, failing: Callable[[str, bool], None]) -> None:
     approve(ready)
     failing("decide", True)
     order.run(ready.m, run_id="one")
-    assert open_sides(ready) == [Side.TARGET]
-    assert can_write(ready)
+    assert ready.open_sides() == [Side.TARGET]
+    assert ready.can_write()
 
 
 def test_a_transaction_longer_than_the_budget_undoes_the_cutover(make_world: Callable[..., Any]) -> None:
@@ -204,8 +185,8 @@ def test_a_transaction_longer_than_the_budget_undoes_the_cutover(make_world: Cal
         with pytest.raises(order.CutoverUndone, match="pause"):
             order.run(world.m, run_id="one")
         client.commit()
-    assert can_write(world)
-    assert open_sides(world) == [Side.SOURCE]
+    assert world.can_write()
+    assert world.open_sides() == [Side.SOURCE]
 
 
 def test_a_smoke_statement_that_fails_undoes_the_cutover(make_world: Callable[..., Any]) -> None:
@@ -216,7 +197,7 @@ def test_a_smoke_statement_that_fails_undoes_the_cutover(make_world: Callable[..
     approve(world)
     with pytest.raises(order.CutoverUndone, match="select 1 from nowhere"):
         order.run(world.m, run_id="one")
-    assert can_write(world)
+    assert world.can_write()
 
 
 # --- killed -----------------------------------------------------------------------------------------------------------
@@ -267,8 +248,8 @@ def test_killed_at_a_step_an_abort_opens_the_side_that_has_authority(
     assert recovery.settle(writing.m).side is serves
     assert recovery.settle(writing.m).side is serves, "an abort may be run twice"
 
-    assert open_sides(writing) == [serves]
-    assert can_write(writing)
+    assert writing.open_sides() == [serves]
+    assert writing.can_write()
     if serves is Side.SOURCE:
         assert state(writing)["journal"] is State.ACTIVE
 
@@ -280,8 +261,8 @@ def test_clearing_a_killed_cutover_completes_it(writing: Any) -> None:
 
     order.run(writing.m, run_id="one")
 
-    assert open_sides(writing) == [Side.TARGET]
-    assert can_write(writing)
+    assert writing.open_sides() == [Side.TARGET]
+    assert writing.can_write()
 
 
 # --- believed dead ----------------------------------------------------------------------------------------------------
@@ -301,7 +282,7 @@ def test_a_task_that_was_believed_dead_cannot_lift_the_fence_of_its_successor(re
         assert decision.decide(zombie, first, Decision.ABORT) is Decision.ABORT
         assert fence.is_fenced(successor)
     recovery.settle(ready.m)
-    assert open_sides(ready) == [Side.SOURCE]
+    assert ready.open_sides() == [Side.SOURCE]
 
 
 def test_a_task_whose_sessions_were_ended_undoes_and_leaves_its_successor_alone(
@@ -323,9 +304,9 @@ def test_a_task_whose_sessions_were_ended_undoes_and_leaves_its_successor_alone(
     with pytest.raises(order.CutoverUndone):
         order.run(ready.m, run_id="one")
 
-    assert open_sides(ready) == [Side.TARGET]
+    assert ready.open_sides() == [Side.TARGET]
     assert state(ready)["journal"] is State.CUT_OVER
-    assert can_write(ready)
+    assert ready.can_write()
 
 
 def test_two_cutovers_at_once_are_refused(ready: Any) -> None:
@@ -334,5 +315,5 @@ def test_two_cutovers_at_once_are_refused(ready: Any) -> None:
         decision.act_alone(another, "shop", seconds=1)
         with pytest.raises(decision.AnotherActs):
             order.run(ready.m, run_id="one")
-    assert can_write(ready)
-    assert open_sides(ready) == [Side.SOURCE]
+    assert ready.can_write()
+    assert ready.open_sides() == [Side.SOURCE]

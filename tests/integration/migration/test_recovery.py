@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
 
 from crossfade import phases
@@ -42,25 +41,6 @@ def world() -> Iterator[World]:
         yield world
 
 
-def open_sides(world: World) -> list[Side]:
-    """Sides that let the application in."""
-    found = []
-    for side in Side:
-        try:
-            psycopg.connect(world.pair.dsn(side.value, "shop_app"), connect_timeout=60).close()
-            found.append(side)
-        except psycopg.OperationalError:
-            pass
-    return found
-
-
-def can_write(world: World) -> bool:
-    with psycopg.connect(world.through_router(), connect_timeout=60) as client:
-        client.execute("SET statement_timeout = '60s'")
-        client.execute("UPDATE orders SET updated_at = now() WHERE id = (SELECT min(id) FROM orders)")
-    return True
-
-
 def _die_before(m: phases.Migration, name: str) -> None:
     kind = next(kind for kind in (*steps.BEFORE_DECISION, *steps.AFTER_DECISION) if kind.name == name)
 
@@ -86,11 +66,11 @@ def test_with_a_dead_target_the_source_serves_again_and_the_rest_is_said(world: 
     try:
         with pytest.raises(RecoveryIncomplete, match="the source serves"):
             recovery.settle(world.m)
-        assert can_write(world)
+        assert world.can_write()
     finally:
         world.pair.target.start()
     assert recovery.settle(world.m).side is Side.SOURCE
-    assert open_sides(world) == [Side.SOURCE]
+    assert world.open_sides() == [Side.SOURCE]
 
 
 def test_with_a_dead_source_nothing_is_opened_until_it_can_be_read(world: World) -> None:
@@ -99,11 +79,11 @@ def test_with_a_dead_source_nothing_is_opened_until_it_can_be_read(world: World)
     try:
         with pytest.raises(Undecided, match="nothing was opened"):
             recovery.settle(world.m)
-        assert open_sides(world) == []
+        assert world.open_sides() == []
     finally:
         world.pair.source.start()
     assert recovery.settle(world.m).side is Side.SOURCE
-    assert can_write(world)
+    assert world.can_write()
 
 
 def test_with_the_targets_journal_gone_the_source_serves_again(world: World) -> None:
@@ -112,7 +92,7 @@ def test_with_the_targets_journal_gone_the_source_serves_again(world: World) -> 
         admin.execute("ALTER SCHEMA crossfade RENAME TO crossfade_away")
     try:
         assert recovery.settle(world.m).side is Side.SOURCE
-        assert can_write(world)
+        assert world.can_write()
     finally:
         with world.admin("target") as admin:
             admin.execute("ALTER SCHEMA crossfade_away RENAME TO crossfade")
@@ -128,16 +108,16 @@ def test_with_both_journals_gone_it_goes_by_what_it_sees(world: World) -> None:
         with world.admin(side) as admin:
             admin.execute("ALTER SCHEMA crossfade RENAME TO crossfade_away")
     try:
-        assert open_sides(world) == []
+        assert world.open_sides() == []
         assert recovery.settle(world.m).side is Side.SOURCE
-        assert open_sides(world) == [Side.SOURCE], "the routers lead there: the application may come in again"
-        assert can_write(world)
+        assert world.open_sides() == [Side.SOURCE], "the routers lead there: the application may come in again"
+        assert world.can_write()
     finally:
         for side in ("source", "target"):
             with world.admin(side) as admin:
                 admin.execute("ALTER SCHEMA crossfade_away RENAME TO crossfade")
     recovery.settle(world.m)
-    assert open_sides(world) == [Side.SOURCE]
+    assert world.open_sides() == [Side.SOURCE]
 
 
 def test_a_role_that_is_gone_does_not_keep_the_fence_closed(world: World) -> None:
@@ -148,7 +128,7 @@ def test_a_role_that_is_gone_does_not_keep_the_fence_closed(world: World) -> Non
     with world.admin("source") as admin:
         admin.execute("DROP ROLE passing")
     assert recovery.settle(world.m).side is Side.SOURCE
-    assert can_write(world)
+    assert world.can_write()
 
 
 def test_a_login_that_is_let_in_for_good_is_in_the_ledger_once(world: World) -> None:
@@ -200,7 +180,7 @@ def test_after_a_cutover_the_target_alone_tells_that_it_serves(world: World) -> 
     world.pair.source.kill()
     try:
         assert recovery.settle(world.m).side is Side.TARGET
-        assert can_write(world)
+        assert world.can_write()
     finally:
         world.pair.source.start()
     for side in ("source", "target"):
@@ -209,9 +189,9 @@ def test_after_a_cutover_the_target_alone_tells_that_it_serves(world: World) -> 
     try:
         with pytest.raises(NothingKnown, match="leads clients to the target"):
             recovery.settle(world.m)
-        assert can_write(world)
+        assert world.can_write()
     finally:
         for side in ("source", "target"):
             with world.admin(side) as admin:
                 admin.execute("ALTER SCHEMA crossfade_away RENAME TO crossfade")
-    assert open_sides(world) == [Side.TARGET]
+    assert world.open_sides() == [Side.TARGET]

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from crossfade import phases
@@ -19,18 +18,6 @@ from crossfade.routers.base import Direction, Side
 from crossfade.validation import run as validation
 from crossfade_lab import verdict
 from crossfade_lab.workload import Spec, WorkloadProcess
-
-
-def open_sides(world: Any) -> list[Side]:
-    """Sides that let the application in."""
-    found = []
-    for side in Side:
-        try:
-            psycopg.connect(world.pair.dsn(side.value, "shop_app"), connect_timeout=60).close()
-            found.append(side)
-        except psycopg.OperationalError:
-            pass
-    return found
 
 
 def leftovers(world: Any) -> dict[str, list[str]]:
@@ -83,7 +70,7 @@ def test_there_and_back_again_under_load_loses_and_doubles_nothing(world: Any, l
         for number, direction in enumerate((Direction.FORWARD, Direction.BACK, Direction.FORWARD, Direction.BACK)):
             summary = go(world, direction, f"run {number}")
             assert [step.name for step in summary.steps][-1] == "open"
-            assert open_sides(world) == [direction.new]
+            assert world.open_sides() == [direction.new]
             assert leftovers(world) == (BACK if direction is Direction.FORWARD else FORWARD)
             time.sleep(1)
 
@@ -115,14 +102,14 @@ def test_a_rollback_that_fails_at_any_step_is_undone_and_the_next_try_succeeds(w
             patch.setattr(kind, "run", run)
             with pytest.raises(order.CutoverUndone, match=f"rollback was undone at the step {kind.name}"):
                 order.run(world.m, run_id="back", direction=Direction.BACK)
-        assert open_sides(world) == [Side.TARGET], kind.name
+        assert world.open_sides() == [Side.TARGET], kind.name
         assert leftovers(world) == BACK, kind.name
         with world.m.journal() as journal:
             assert journal.get("shop").state is State.CUT_OVER
 
     order.run(world.m, run_id="back", direction=Direction.BACK)
 
-    assert open_sides(world) == [Side.SOURCE]
+    assert world.open_sides() == [Side.SOURCE]
     assert recovery.settle(world.m).side is Side.SOURCE
     assert order.run(world.m, run_id="back", direction=Direction.BACK).steps == (), "it is done already"
 
@@ -132,7 +119,7 @@ def test_a_rollback_without_an_approval_of_its_own_is_refused(world: Any) -> Non
     go(world, Direction.FORWARD, "there")
     with pytest.raises(order.Refused, match="clear approve_rollback"):
         order.run(world.m, run_id="there", direction=Direction.BACK)
-    assert open_sides(world) == [Side.TARGET]
+    assert world.open_sides() == [Side.TARGET]
 
 
 def test_before_a_cutover_there_is_nothing_to_roll_back(world: Any) -> None:
@@ -151,7 +138,7 @@ def test_there_and_back_with_a_version_that_tells_no_origins(
     with WorkloadProcess(spec):
         for number, direction in enumerate((Direction.FORWARD, Direction.BACK, Direction.FORWARD)):
             go(world, direction, f"run {number}")
-            assert open_sides(world) == [direction.new]
+            assert world.open_sides() == [direction.new]
             time.sleep(0.5)
     judged = verdict.verify(ledger, world.through_router())
     assert judged.ok, judged
