@@ -313,7 +313,8 @@ def test_two_cutovers_at_once_are_refused(ready: Any) -> None:
     approve(ready)
     with ready.m.session(Side.SOURCE, "another") as another:
         decision.act_alone(another, "shop", seconds=1)
-        with pytest.raises(decision.AnotherActs):
+        with pytest.raises(order.Refused, match="another cutover or abort of shop is under way") as refused:
             order.run(ready.m, run_id="one")
+    assert isinstance(refused.value.__cause__, decision.AnotherActs)
     assert ready.can_write()
     assert ready.open_sides() == [Side.SOURCE]
