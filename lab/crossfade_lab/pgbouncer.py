@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, str] = {
     "server_login_retry": "1",
     "query_wait_timeout": "120",
     "max_client_conn": "500",
-    "default_pool_size": "40",
+    "default_pool_size": "10",
     "ignore_startup_parameters": "extra_float_digits,options",
     "log_connections": "0",
     "log_disconnections": "0",

@@ -181,7 +181,7 @@ class Lab:
         return {
             "CROSSFADE_PLANS": str(self.plans),
             "PG_BIN": str(binaries(TARGET_MAJOR)),
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
         }
 
     def _server(self, name: str, major: int, settings: Mapping[str, str] | None = None) -> PostgresServer:

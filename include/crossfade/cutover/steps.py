@@ -191,7 +191,8 @@ class Arm(Step):
     """
     The way back begins before any application writes to the new side: a row written earlier would be lost in silence.
 
-    Where nothing is told apart by its origin, the slot must not see what the forward stream applies: it is made here.
+    It runs, and is proved, before clients are held; but where nothing is told apart by its origin, its slot must not
+    see what the forward stream applies: it is made in the pause.
     """
 
     name = "arm"
@@ -205,7 +206,7 @@ class Arm(Step):
         section = self.section
         if section.way_back is not None:
             native = isinstance(section.carrier, Replication)
-            section.way_back.arm_ahead(slots=native and marks_origins(section.new, section.old))
+            section.way_back.arm_ahead(live=native and marks_origins(section.new, section.old))
 
     def run(self) -> None:
         section = self.section

@@ -13,7 +13,7 @@ from crossfade.cutover import decision
 from crossfade.cutover.decision import Decision
 from crossfade.cutover.undo import let_traffic_flow
 from crossfade.cutover.watchdog import Watchdog
-from crossfade.engines.logical.replication import Replication, marks_origins
+from crossfade.engines.logical.replication import PROOF_SECONDS, Replication, marks_origins
 from crossfade.errors import CrossfadeError
 from crossfade.routers.base import Pausing
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from crossfade.cutover.section import Section
 
 log = logging.getLogger(__name__)
-
-PROOF_SECONDS = 10.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -68,10 +66,8 @@ def _way_back(section: Section, tried: Tried) -> None:
         return
     live = isinstance(section.carrier, Replication) and marks_origins(section.new, section.old)
     try:
-        back.arm_ahead(slots=live)
+        back.arm_ahead(live=live)
         if live:
-            back.resume()
-            back.round_trip(time.monotonic() + PROOF_SECONDS)  # the first waits for the workers to start
             tried.back_ms = back.round_trip(time.monotonic() + PROOF_SECONDS) * 1000
     except CrossfadeError as error:
         tried.problems.append(str(error))

@@ -311,7 +311,7 @@ def _pause(pauser: Console, name: str, deadline: float) -> None:
         quiet_since = now if busy else quiet_since
         if now - quiet_since >= QUIET or now >= patience:
             break
-        time.sleep(0.001)
+        time.sleep(0.005)
     pauser.command_once(f"PAUSE {quoted(name)}", deadline)
 
 

@@ -6,16 +6,20 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from crossfade import phases
 from crossfade.connect import Endpoint
+from crossfade.cutover import fence
 from crossfade.migration import Migration
 from crossfade.plan import parse_plan
 from crossfade.routers.base import Side
+from crossfade.validation import run as validation
 from crossfade_lab import testing
 from crossfade_lab.pgbouncer import PgBouncer
 from crossfade_lab.postgres import binaries
@@ -59,6 +63,25 @@ class World:
         for wave in phases.prepare(self.m).waves:
             phases.load_wave(self.m, wave.number)
         phases.harden(self.m)
+
+    def approve(self, run_id: str = "one", approver: str = "alice") -> None:
+        """Enter an approval of the cutover."""
+        phases.record_approval(self.m, run_id=run_id, approver=approver, approved_at=datetime.now(UTC))
+
+    def state(self) -> dict[str, Any]:
+        """What a cutover changes, as it is now."""
+        with self.m.session(Side.SOURCE, "look") as source, self.m.session(Side.TARGET, "look") as target:
+            subscriptions = target.execute("SELECT subname, subenabled FROM pg_subscription ORDER BY 1").fetchall()
+            with self.m.journal() as journal:
+                where = journal.get("shop").state
+            return {
+                "source lets in": fence.may_connect(source),
+                "source fenced": fence.is_fenced(source),
+                "target fenced": fence.is_fenced(target),
+                "streams": subscriptions,
+                "journal": where,
+                "router": self.m.routers()[0].serving(),
+            }
 
 
 def declare(bouncers: list[PgBouncer], **changes: object) -> dict[str, object]:
@@ -120,6 +143,14 @@ def make_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., World]
 def world(make_world: Callable[..., World]) -> World:
     """One of them."""
     return make_world()
+
+
+@pytest.fixture
+def ready(world: World) -> World:
+    """One whose migration is loaded and validated, but not approved."""
+    world.load()
+    validation.validate(world.m, run_id="one")
+    return world
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ _QUERIES = named_queries(__file__)
 
 AHEAD_SECONDS = 30  #: for which a server may try to log in to the other
 SLOT_SECONDS = 20  #: how long a slot that is made ahead may wait for open transactions
+PROOF_SECONDS = 10.0  #: for the first watermark, which waits for the workers to start
 
 
 class SlotMissing(FatalError):
@@ -174,14 +175,15 @@ class Replication:
 
     # --- arming it ------------------------------------------------------------------------------------------------
 
-    def arm_ahead(self, *, slots: bool) -> None:
+    def arm_ahead(self, *, live: bool) -> None:
         """
         Make ready, before clients are held, what takes its time: publications, and subscriptions that do not run yet.
 
         What an earlier try left is removed. Creating a subscription logs in from its server to the publisher's, which
         proves network, password and privileges.
-        :param slots: make the slots, too. Only where the subscriber ignores what came by replication (16 on both
-            sides, and a forward stream that marks it); and only seconds before they are used. Raises `CannotArm`.
+        :param live: make the slots, too, and start applying, proved by a watermark. Only where the subscriber ignores
+            what came by replication (16 on both sides, and a forward stream that marks it); and only seconds before
+            clients follow. Raises `CannotArm`.
         """
         try:
             self._require_identities()
@@ -193,8 +195,9 @@ class Replication:
                 stream.publish(self.publisher)
                 control.add_stream(self.subscriber, stream.watermark)
                 stream.subscribe(self.subscriber, enabled=False)
-            if slots:
-                self._make_slots(SLOT_SECONDS)
+            if live:
+                self.arm(SLOT_SECONDS)
+                self.round_trip(time.monotonic() + PROOF_SECONDS)
         except (psycopg.Error, DeadlineExceeded) as error:
             raise CannotArm(direction=self.direction, reason=str(error)) from error
         finally:
@@ -225,7 +228,11 @@ class Replication:
                 self.publisher.execute("SET statement_timeout = 0")
 
     def arm(self, seconds: float) -> None:
-        """Make the slots that are not there, and start applying. Before any application writes to the publisher."""
+        """
+        Make the slots that are not there, and start applying. Before any application writes to the publisher.
+
+        Nothing where it is live already.
+        """
         self._make_slots(seconds)
         self.resume()
 
