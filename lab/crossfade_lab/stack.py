@@ -246,6 +246,11 @@ class Lab:
                 self.airflow.extra = self.environment()
                 self.airflow.start()
             filled.result()
+        with self.source.connect() as admin:
+            query = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s)"
+            found = admin.execute(query, [list(self.logins.applications())]).fetchall()
+        for bouncer in self.bouncers:
+            bouncer.keep_verifiers({role: verifier for role, verifier in found})
         self._write_description()
 
     def _destination(self, server: PostgresServer) -> Destination:
