@@ -191,6 +191,20 @@ general that is nothing.
 *When it fails:* something of the cutover could not be settled, as a database or a router cannot be reached. Trigger the
 DAG **abort** once it can be.
 """,
+    "start_way_back": """
+**Starts the task of AWS DMS that brings rows back** (plans with `rollback.way_back: dms`), at the slot that was made in
+the pause. First it waits until the task that loaded the target has stopped, so that nothing goes in a circle.
+
+*When it fails:* the log says what AWS or a database refused. The application is on the target, nothing is lost: the
+slot keeps every change, and the target's WAL with them. Put it right, then clear this task.
+""",
+    "way_back_proved": """
+**Waits until that task runs, and sends a watermark through it: from then on there is a way back.** Occupies no worker
+meanwhile. Until then `rollback` is refused, and `guard` says so.
+
+*When it fails:* the task has failed, or nothing arrives; the log says why. Put it right, then clear this task: it lets
+the replication task go on.
+""",
     "reconcile": """
 **Confirms that the move is complete**: definitions equal, sequences at or past the source's, clients on the target.
 Rows are not compared: the target takes writes by now that the fenced source does not have.

@@ -23,6 +23,7 @@ from crossfade_dags.guarded import beside, guard_of
 from crossfade_dags.hooks import groups, with_hooks
 from crossfade_dags.migrate_docs import TASK_DOCS
 from crossfade_dags.stop_after import Stages
+from crossfade_dags.way_back import AFTER_CUTOVER, names_after_cutover, started_and_proved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +64,16 @@ def wire_end(plan: Plan, ends: Ends) -> None:
     chain(ends.rehearse, ends.window, ends.approve_cutover)
     with_hooks(plan, ends.approve_cutover, ends.cutover)
     beside(ends.cutover, ends.cutover_guard)
-    chain(ends.cutover, ends.reconcile)
+    chain(ends.cutover, *started_and_proved(plan, AFTER_CUTOVER, TASK_DOCS), ends.reconcile)
 
 
 def last_stages(plan: Plan) -> Stages:
-    """What `wire_end` wires, in order. A run cannot stop between a hook before the cutover and the cutover."""
+    """What `wire_end` wires, in order. A run cannot stop between a hook before the cutover, it, and its way back."""
     return (
         ("rehearse",),
         ("window",),
         ("approve_cutover",),
-        (*groups(plan, "before"), "cutover", "cutover_guard"),
+        (*groups(plan, "before"), "cutover", "cutover_guard", *names_after_cutover(plan)),
         ("reconcile", *groups(plan, "after", "undone")),
     )
 

@@ -15,6 +15,7 @@ from crossfade_airflow.operators.rollback import RollbackOperator
 from crossfade_dags.guarded import beside, guard_of
 from crossfade_dags.hooks import with_hooks
 from crossfade_dags.rollback_docs import DAG_DOC, TASK_DOCS
+from crossfade_dags.way_back import AFTER_ROLLBACK, started_and_proved
 
 
 def rollback(plan: Plan, file: str) -> DAG:
@@ -36,7 +37,8 @@ def rollback(plan: Plan, file: str) -> DAG:
         back = RollbackOperator(**_named("rollback"), **shared)
         with_hooks(plan, gate, back, direction=Direction.BACK)
         beside(back, guard_of(plan, "rollback", **_named("rollback_guard")))
-        chain(back, ConfirmReturnOperator(**_named("confirm"), **shared))
+        forward = started_and_proved(plan, AFTER_ROLLBACK, TASK_DOCS)
+        chain(back, *forward, ConfirmReturnOperator(**_named("confirm"), **shared))
     return dag
 
 

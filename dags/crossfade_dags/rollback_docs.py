@@ -46,6 +46,20 @@ general that is nothing.
 *When it fails:* something of the rollback could not be settled, as a database or a router cannot be reached. Trigger
 the DAG **abort** once it can be.
 """,
+    "start_way_forward": """
+**Starts the task of AWS DMS that keeps the target current again** (plans with `rollback.way_back: dms`), at the slot
+that was made in the pause. First it waits until the task that brought rows back has stopped.
+
+*When it fails:* the log says what AWS or a database refused. The application is on the source, nothing is lost: the
+slot keeps every change, and the source's WAL with them. Put it right, then clear this task.
+""",
+    "way_forward_proved": """
+**Waits until that task runs, and sends a watermark through it.** Occupies no worker meanwhile. Until then the target
+counts as not current, and cannot be cut over to.
+
+*When it fails:* the task has failed, or nothing arrives; the log says why. Put it right, then clear this task: it lets
+the replication task go on.
+""",
     "confirm": """
 **Confirms that the application is back, whole**: definitions equal, sequences at or past the target's, clients on the
 source, and a watermark that travels to the target: it is kept current again.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowSkipException
 
+from crossfade_dags.way_back import AFTER_CUTOVER
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -19,7 +21,7 @@ Stages = Sequence[tuple[str, ...]]
 
 
 def stop_after_param(stages: Stages) -> Param:
-    """The parameter: one of the tasks but the last, or nothing. Hooks and guard go with the task that they are for."""
+    """The parameter: one of the tasks but the last, or nothing. Hooks, guard and way back go with their task."""
     return Param(
         None,
         type=["null", "string"],
@@ -30,7 +32,7 @@ def stop_after_param(stages: Stages) -> Param:
 
 
 def _attends(task: str) -> bool:
-    return task.startswith("hooks_") or task.endswith("_guard")
+    return task.startswith("hooks_") or task.endswith("_guard") or task in AFTER_CUTOVER
 
 
 def skip_when_stopped(stages: Stages) -> Callable[[Context], None]:

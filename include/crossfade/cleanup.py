@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from crossfade import control, remains
 from crossfade.connect import Connection
 from crossfade.cutover import decision, fence
+from crossfade.engines.base import Engine
 from crossfade.engines.declared import engine_of, way_back_of
 from crossfade.engines.dms.engine import DmsEngine
 from crossfade.errors import CrossfadeError, PreconditionError
@@ -200,20 +201,19 @@ def _of_router(router: Router, *, poolers_are_permanent: bool) -> list[str]:
 def _remove_streams(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[str]:
     """Both directions, and what an engine has made elsewhere: all that takes the journal to be found."""
     removed = []
-    engine = engine_of(m, source=source, target=target, record=record)
-    engine.finish()
-    engine.drop()
-    engine.release()
+    engines: list[Engine] = [engine_of(m, source=source, target=target, record=record)]
     removed.append(f"what carried rows to the target (engine {m.plan.engine})")
-    if m.plan.engine == "dms" and record.carrier == "native":
-        dms = DmsEngine(m, source=source, target=target, record=record)
-        dms.finish()
-        dms.drop()
-        dms.release()
+    if m.plan.engine == "dms" and record.carrier != "plan":
+        engines.append(DmsEngine(m, source=source, target=target, record=record))
         removed.append("the task of AWS DMS and what was made for it, from before the rollback")
+    for each in engines:
+        each.finish()
+        each.drop()
     if way_back := way_back_of(m, Direction.FORWARD, source=source, target=target, record=record):
         way_back.drop()
         removed.append("the way back")
+    for each in engines:  # what nothing runs on any more
+        each.release()
     for conn, publisher in ((source, m.target_from_source), (target, m.source_from_target)):
         removed += remains.drop_strays(conn, m.plan.name, publisher)
     return removed

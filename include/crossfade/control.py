@@ -11,7 +11,7 @@ from crossfade.errors import PreconditionError
 from crossfade.queries import named_queries
 from crossfade.routers.base import Side
 
-VERSION = 3  #: of the tables; raised with every change to them
+VERSION = 4  #: of the tables; raised with every change to them
 
 _DDL = named_queries(__file__)
 #: What versions added, in their order, and a query that tells whether it is there: on both sides, and on a target.
@@ -21,11 +21,19 @@ _PARTS: dict[str, LiteralString] = {
         "SELECT EXISTS (SELECT FROM pg_attribute"
         " WHERE attrelid = to_regclass('crossfade.attempt') AND attname = 'generation')"
     ),
+    "both_4": (
+        "SELECT to_regclass('crossfade.restore') IS NOT NULL AND NOT EXISTS (SELECT FROM pg_constraint"
+        " WHERE conrelid = to_regclass('crossfade.restore') AND contype = 'f')"
+    ),
 }
 _PARTS_OF_TARGET: dict[str, LiteralString] = {
     "target": "SELECT to_regclass('crossfade.migration') IS NOT NULL",
-    "target_2": "SELECT to_regclass('crossfade.restore') IS NOT NULL",
+    "target_2": "SELECT to_regclass('crossfade.lob') IS NOT NULL",
     "target_3": "SELECT to_regclass('crossfade.rehearsal') IS NOT NULL",
+    "target_4": (
+        "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass('crossfade.migration')"
+        " AND conname = 'migration_carrier_check' AND position('slot' IN pg_get_constraintdef(oid)) > 0)"
+    ),
 }
 
 

@@ -104,21 +104,7 @@ CREATE TABLE crossfade.approval (
     PRIMARY KEY (migration_id, run_id, approved_at)
 );
 
--- target_2: what AWS DMS needs: what was dropped, how large objects travel, what was made in AWS
-CREATE TABLE crossfade.restore (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    migration_id uuid NOT NULL REFERENCES crossfade.migration,
-    kind text NOT NULL CHECK (kind IN ('not null', 'foreign key', 'trigger', 'index')),
-    schema text NOT NULL,
-    table_name text NOT NULL,
-    name text NOT NULL,
-    definition text[] NOT NULL,
-    dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    restored_at timestamptz,
-    UNIQUE (migration_id, kind, schema, table_name, name)
-);
-COMMENT ON TABLE crossfade.restore IS 'The ledger: entered before it is dropped, so that it can be made again after any failure';
-COMMENT ON COLUMN crossfade.restore.definition IS 'What makes it again: each element is run in a transaction of its own';
+-- target_2: what AWS DMS needs: how large objects travel, what was made in AWS
 CREATE TABLE crossfade.lob (
     migration_id uuid NOT NULL REFERENCES crossfade.migration,
     schema text NOT NULL,
@@ -175,3 +161,30 @@ CREATE TABLE crossfade.rehearsal (
     detail text NOT NULL DEFAULT ''
 );
 COMMENT ON COLUMN crossfade.rehearsal.clean IS 'Nothing stood in the way';
+
+-- both_4: the ledger also where rows come back to, whose migrations may be entered elsewhere; before 4 only a target had it
+CREATE TABLE IF NOT EXISTS crossfade.restore (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration_id uuid NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('not null', 'foreign key', 'trigger', 'index')),
+    schema text NOT NULL,
+    table_name text NOT NULL,
+    name text NOT NULL,
+    definition text[] NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    restored_at timestamptz,
+    UNIQUE (migration_id, kind, schema, table_name, name)
+);
+ALTER TABLE crossfade.restore DROP CONSTRAINT IF EXISTS restore_migration_id_fkey;
+COMMENT ON TABLE crossfade.restore IS 'The ledger: entered before it is dropped, so that it can be made again after any failure';
+COMMENT ON COLUMN crossfade.restore.definition IS 'What makes it again: each element is run in a transaction of its own';
+
+-- target_4: rows that a task of AWS DMS carries from a slot that was made for it, either way
+ALTER TABLE crossfade.migration
+    DROP CONSTRAINT migration_carrier_check,
+    ADD CONSTRAINT migration_carrier_check CHECK (carrier IN ('plan', 'native', 'slot'));
+COMMENT ON COLUMN crossfade.migration.carrier IS 'What carries rows to the target: what the plan says or, after a rollback, native replication or a task from a slot';
+ALTER TABLE crossfade.resource
+    DROP CONSTRAINT resource_kind_check,
+    ADD CONSTRAINT resource_kind_check CHECK (kind IN ('instance', 'source endpoint', 'target endpoint', 'task', 'slot',
+        'back source endpoint', 'back target endpoint', 'back task', 'again source endpoint', 'again task'));

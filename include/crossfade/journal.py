@@ -54,7 +54,8 @@ class MigrationRecord:
     plan: Plan
     archive: bytes | None
     stamp: str | None
-    carrier: str = "plan"  #: of rows to the target: what the plan says, or 'native' after a rollback
+    #: Of rows to the target: what the plan says or, after a rollback, 'native', or a task of AWS DMS from a 'slot'.
+    carrier: str = "plan"
     cut_over_at: datetime | None = None
     writes_at_opening: int | None = None  #: `catalog.row_changes` of the target when it was opened
 
@@ -131,6 +132,10 @@ class Journal(Evidence):
         self.conn.execute(
             "UPDATE crossfade.migration SET archive = %s, stamp = %s WHERE id = %s", [archive, stamp, migration]
         )
+
+    def keep_stamp(self, migration: UUID, stamp: str) -> None:
+        """Keep the stamp of the source's definitions as they are now, which the target was found to have, too."""
+        self.conn.execute("UPDATE crossfade.migration SET stamp = %s WHERE id = %s", [stamp, migration])
 
     def set_state(self, migration: UUID, state: State) -> None:
         """Enter where the migration is now."""

@@ -136,6 +136,12 @@ def _begin_anew_where_changed(
     same_tables = restored == {(table.schema, table.name) for table in tables}
     if record.stamp == stamp and same_tables and record.plan.load.waves == m.plan.load.waves:
         return
+    if record.carrier == "slot" and Ledger(source, record.id).pending():
+        raise PreconditionError(
+            f"the rollback of {m.plan.name} is not confirmed: columns of the source are still nullable, as AWS DMS "
+            "needs it to bring rows back. Nothing was changed. Wait for the task confirm of "
+            f"{m.plan.name}.rollback, or clear it"
+        )
     log.warning("the source's definitions or the plan's tables have changed: the target is emptied and made anew")
     engine_of(m, source=source, target=target, record=record).drop()
     with target.transaction():

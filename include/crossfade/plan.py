@@ -107,8 +107,9 @@ class Rollback(Section):
 
     window: Duration = parse_duration("48h")
     """How long it is promised: cleanup refuses before."""
-    way_back: Literal["native", "none"] = "native"
-    """What carries the target's writes back to the source: native logical replication, proved before traffic opens."""
+    way_back: Literal["native", "dms", "none"] = "native"
+    """What carries the target's writes back to the source: native logical replication, proved before traffic opens; or
+    a task of AWS DMS (engine dms only), armed by its slot before traffic opens and proved afterwards."""
 
 
 #: Defaults of plans with AWS DMS where they differ.
@@ -166,6 +167,23 @@ class Plan(Section):
             raise ValueError("the section dms is only for engine: dms; remove it, or set the engine")
         if self.engine == "dms" and self.load.waves > 1:
             raise ValueError("load.waves is for the engine logical: DMS loads all in one task, load.jobs at a time")
+        return self
+
+    @model_validator(mode="after")
+    def _way_back_has_its_engine(self) -> Plan:
+        if self.dms is not None and self.dms.back is not None and self.rollback.way_back != "dms":
+            raise ValueError("the section dms.back is only for rollback.way_back: dms; remove it, or set the way back")
+        if self.rollback.way_back != "dms":
+            return self
+        if self.dms is None:
+            raise ValueError(
+                f"rollback.way_back: dms is only for engine: dms, this plan's is {self.engine}; use native or none"
+            )
+        if missing := list(self.dms.missing_for_way_back()):
+            raise ValueError(
+                f"rollback.way_back: dms needs {', '.join(missing)}: an endpoint that is given by its ARN serves one "
+                "direction, and reads no slot that is made later. Give their ARNs, or connections to make them with"
+            )
         return self
 
     @model_validator(mode="after")

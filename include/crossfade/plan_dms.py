@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -113,6 +114,27 @@ class Assessment(Section):
     """Names of individual assessments to leave out."""
 
 
+class Back(Section):
+    """
+    What ``rollback.way_back: dms`` runs on beyond the rest: endpoints of the other direction, and slots by name.
+
+    By default endpoints are made, with the connections of ``dms.source`` and ``dms.target``.
+    """
+
+    source: DmsEndpoint | None = None
+    """The source endpoint that reads the target; its slotName is ``crossfade_<plan>_1_back``."""
+    target: DmsEndpoint | None = None
+    """The target endpoint that writes to the source. Its role must be DMS's own: a rollback locks it out."""
+    again: DmsEndpoint | None = None
+    """The source endpoint that reads the source after a rollback; its slotName is ``crossfade_<plan>_1``."""
+    source_role: str | None = None
+    """Role that DMS logs in as at ``source``. Default: the connection's, or the user of the endpoint in AWS."""
+    target_role: str | None = None
+    """The same at ``target``."""
+    plugin: str = Field(default="test_decoding", pattern=r"^[a-z][a-z0-9_]*$")
+    """Output plugin of the slots that are made for DMS to read."""
+
+
 class Dms(Section):
     """AWS DMS as the engine."""
 
@@ -128,6 +150,8 @@ class Dms(Section):
     """Role that DMS logs in as on the source. Default: the connection's, or the user of the endpoint in AWS."""
     target_role: str | None = None
     """The same on the target. Needed where an endpoint given by its ARN takes its login from a secret."""
+    back: Back | None = None
+    """Only for ``rollback.way_back: dms``."""
     lobs: Lobs = Lobs()
     latency: Latency = Latency()
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -139,3 +163,11 @@ class Dms(Section):
     """How long instance, connections and task may take to come up."""
     load_timeout: Duration = parse_duration("7d")
     """How long the full load may take."""
+
+    def missing_for_way_back(self) -> Iterator[str]:
+        """Keys of endpoints that a way back by DMS needs, and that cannot be made of what is known."""
+        back = self.back or Back()
+        if back.source is None and isinstance(self.target, str):
+            yield "dms.back.source"
+        if isinstance(self.source, str):
+            yield from (f"dms.back.{key}" for key in ("target", "again") if getattr(back, key) is None)

@@ -95,6 +95,7 @@ def kept_rows(conn: Connection, plan: str, others: Collection[str]) -> Rows:
     :param others: `others_using`
     """
     rows: Rows = {}
+    journal = scalar(conn, "SELECT to_regclass('crossfade.migration')") is not None  # only on a target
     for table in conn.execute(_QUERIES["tables"]).fetchall():
         if table["name"] in _NO_RECORD or table["name"].startswith("awsdms_"):
             continue
@@ -102,7 +103,7 @@ def kept_rows(conn: Connection, plan: str, others: Collection[str]) -> Rows:
             sql.Identifier("crossfade", table["name"])
         )
         if others:
-            query += sql.SQL(" WHERE ") + _of_plan(table["key"])
+            query += sql.SQL(" WHERE ") + _of_plan(table["key"] if journal or table["key"] == "plan" else None)
         found = conn.execute(query, {"plan": plan, "not_kept": _NOT_KEPT}).fetchall()
         if found:
             rows[table["name"]] = [row["row"] for row in found]

@@ -14,10 +14,12 @@ from crossfade.connect import Connection
 from crossfade.cutover import decision
 from crossfade.cutover.abandon import abandon
 from crossfade.cutover.guard import Guard
-from crossfade.engines.base import Engine, Lag
+from crossfade.engines.base import Carrier, Engine, Lag, WayBack
 from crossfade.engines.declared import engine_of, way_back_of
 from crossfade.engines.dms.engine import DmsEngine
+from crossfade.engines.dms.stream import DmsStream
 from crossfade.engines.logical.engine import LogicalEngine
+from crossfade.engines.logical.replication import Replication
 from crossfade.engines.logical.stream import Stream
 from crossfade.engines.logical.waves import object_name
 from crossfade.errors import CrossfadeError, PreconditionError, Unreachable
@@ -125,22 +127,33 @@ def _after_cutover(m: Migration, record: MigrationRecord, source: Connection, ta
     way_back = way_back_of(m, Direction.FORWARD, source=source, target=target, record=record)
     if way_back is None:
         return Watched(state=record.state, findings=tuple(findings))
-    names = [stream.name for stream in way_back.streams]
+    names = _slots_of(way_back)
     limit = record.plan.source_protection.max_retained_wal
     findings += watch_streams.of_slots(watch_streams.kept(target, names), limit, Direction.BACK)
-    lag, more = watch_streams.look(way_back, names, PATIENCE)
+    lag, more = _look_back(way_back, names)
     return _judged(journal, record, lag, [*findings, *more])
 
 
-def _slots_of(engine: Engine) -> list[str]:
-    if isinstance(engine, DmsEngine):
-        return watch_dms.slots(engine)
-    return [stream.name for stream in engine.streams] if isinstance(engine, LogicalEngine) else []
+def _slots_of(carrier: Carrier) -> list[str]:
+    if isinstance(carrier, DmsEngine):
+        return watch_dms.slots(carrier)
+    if isinstance(carrier, DmsStream):
+        return [carrier.slot.name]
+    return [stream.name for stream in carrier.streams] if isinstance(carrier, Replication) else []
+
+
+def _look_back(way_back: WayBack, names: Sequence[str]) -> tuple[Lag | None, list[str]]:
+    if isinstance(way_back, DmsStream):
+        return watch_dms.look_at_stream(way_back, PATIENCE)
+    assert isinstance(way_back, Replication)
+    return watch_streams.look(way_back, names, PATIENCE)
 
 
 def _look(engine: Engine, journal: Journal, record: MigrationRecord) -> tuple[Lag | None, list[str]]:
     if isinstance(engine, DmsEngine):
         return watch_dms.look(engine, PATIENCE)
+    if isinstance(engine, DmsStream):
+        return watch_dms.look_at_stream(engine, PATIENCE)
     assert isinstance(engine, LogicalEngine)
     waiting = {part["wave"] for part in journal.parts(record.id) if part["state"] != "streaming"}
     ready = [object_name(record.plan.name, wave) for wave in engine.waves if wave not in waiting]

@@ -7,6 +7,7 @@ from crossfade.engines.dms import task
 from crossfade.engines.dms.engine import DmsEngine
 from crossfade.engines.dms.failures import failure_of
 from crossfade.engines.dms.statistics import statistics
+from crossfade.engines.dms.stream import DmsStream
 from crossfade.errors import CrossfadeError
 
 
@@ -32,5 +33,18 @@ def look(engine: DmsEngine, patience: float) -> tuple[Lag | None, list[str]]:
             return None, []
         engine.check()
         return engine.lag(patience), []
+    except CrossfadeError as error:
+        return None, [str(error)]
+
+
+def look_at_stream(stream: DmsStream, patience: float) -> tuple[Lag | None, list[str]]:
+    """
+    The lag of a task that carries changes from a slot of ours; and what is wrong with it: it is not proved yet, say.
+
+    :param patience: seconds for which a watermark is awaited
+    """
+    try:
+        stream.check()
+        return stream.lag(patience), []
     except CrossfadeError as error:
         return None, [str(error)]

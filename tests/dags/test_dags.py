@@ -97,10 +97,24 @@ def everything(parse, tmp_path_factory):
     (dags / "full.py").write_text((REPOSITORY / "dags" / "shop_dms.py").read_text().replace("shop_dms", "full"))
     plan = yaml.safe_load((PLANS / "shop_dms.yaml").read_text())
     plan["dms"] |= {"validation": True, "assessment": {"role": "arn:aws:iam::1:role/a", "bucket": "results"}}
+    plan["rollback"] = {"way_back": "dms"}
     (plans / "full.yaml").write_text(yaml.safe_dump(plan))
     found = parse(dags, plans)
     assert found.import_errors == {}
     return found
+
+
+def test_a_way_back_by_dms_is_started_and_proved_after_the_cutover_and_after_a_rollback(everything):
+    tasks = everything.tasks("full.migrate")
+    assert "start_way_back" in tasks["cutover"]["downstream_task_ids"]
+    assert tasks["start_way_back"]["downstream_task_ids"] == ["way_back_proved"]
+    assert tasks["way_back_proved"]["downstream_task_ids"] == ["reconcile"]
+    assert tasks["way_back_proved"]["replication_task_id"] == "crossfade-full-back"
+    back = everything.tasks("full.rollback")
+    assert "start_way_forward" in back["rollback"]["downstream_task_ids"]
+    assert back["start_way_forward"]["downstream_task_ids"] == ["way_forward_proved"]
+    assert back["way_forward_proved"]["downstream_task_ids"] == ["confirm"]
+    assert back["way_forward_proved"]["replication_task_id"] == "crossfade-full-again"
 
 
 def test_what_is_optional_with_dms_has_its_place(everything):

@@ -9,7 +9,7 @@ from crossfade.assess import tables  # noqa: F401
 from crossfade.assess import activity  # noqa: F401
 from crossfade.assess import target  # noqa: F401
 from crossfade.assess import locale  # noqa: F401
-from crossfade.assess import way_back  # noqa: F401
+from crossfade.assess import way_back, way_back_dms  # noqa: F401
 from crossfade.assess import pgbouncer  # noqa: F401
 from crossfade.assess import routers  # noqa: F401
 from crossfade.assess import readers  # noqa: F401

@@ -131,11 +131,11 @@ def role_may_write_the_target(target: Database, plan: Plan, ends: Ends) -> Itera
     if role is None or role["superuser"] or _taken(target, plan, role["name"]):
         return  # dms_roles.locked_out tells
     name = sql.Identifier(role["name"]).as_string()
-    if not role["rds_superuser"] and not _may_be_replica(target, role["name"]):
+    if not role["rds_superuser"] and not may_be_replica(target, role["name"]):
         yield Problem(
             role["name"],
             "it may not set session_replication_role: triggers would fire and foreign keys be checked, row by row",
-            _replica_remedy(target, name),
+            replica_remedy(target, name),
         )
     tables = {table.oid: table for table in target.tables(plan)}
     unwritable = [
@@ -150,12 +150,14 @@ def role_may_write_the_target(target: Database, plan: Plan, ends: Ends) -> Itera
         )
 
 
-def _may_be_replica(target: Database, role: str) -> bool:
+def may_be_replica(target: Database, role: str) -> bool:
+    """Whether a role may let no trigger fire for what it writes."""
     query = "SELECT has_parameter_privilege(%(role)s, 'session_replication_role', 'SET')"
     return target.can.major >= _PARAMETER_PRIVILEGES and bool(target.value(query, role=role))
 
 
-def _replica_remedy(target: Database, role: str) -> str:
+def replica_remedy(target: Database, role: str) -> str:
+    """What lets it, by version and platform. :param role: quoted"""
     if target.platform.by_aws:
         return f"GRANT rds_superuser TO {role};"
     if target.can.major >= _PARAMETER_PRIVILEGES:

@@ -51,6 +51,7 @@ CheckFunction = Callable[..., Iterator[Problem]]
 
 EVERY_ENGINE = frozenset({"logical", "dms"})  #: the values of a plan's key ``engine``
 WAY_BACK = frozenset({"way back"})  #: of checks that are asked of every plan whose way back is native
+WAY_BACK_BY_DMS = frozenset({"way back by dms"})  #: the same where AWS DMS is to bring rows back
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,14 +77,16 @@ def checks_for(plan: Plan) -> list[Check]:
     """
     The checks that are asked of that plan, in order.
 
-    What native replication needs is asked of plans with AWS DMS too, unless they have no way back: a rollback arms the
-    way forward again, natively, and is refused where it cannot.
+    What native replication needs is asked of plans with AWS DMS too, where their way back is native: a rollback arms
+    the way forward again, natively, and is refused where it cannot.
     """
     concerned: set[str] = {plan.engine}
     if plan.goes_natively:
         concerned.add("logical")
     if plan.rollback.way_back == "native":
         concerned |= WAY_BACK
+    if plan.rollback.way_back == "dms":
+        concerned |= WAY_BACK_BY_DMS
     return [check for check in CHECKS.values() if concerned & check.engines]
 
 
@@ -94,7 +97,7 @@ def check(
     Register a generator of problems.
 
     :param id: ``family.what``
-    :param engines: those whose plans it concerns, or `WAY_BACK`
+    :param engines: those whose plans it concerns, or `WAY_BACK`, `WAY_BACK_BY_DMS`
     """
 
     def register(function: CheckFunction) -> CheckFunction:

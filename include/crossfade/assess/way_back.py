@@ -12,7 +12,7 @@ from psycopg import sql
 
 from crossfade.assess import room
 from crossfade.assess.connectivity import probe_problems
-from crossfade.assess.registry import WAY_BACK, Problem, Severity, check
+from crossfade.assess.registry import WAY_BACK, WAY_BACK_BY_DMS, Problem, Severity, check
 from crossfade.assess.roles import replication_problems
 from crossfade.assess.scene import Database, Routes
 from crossfade.assess.server_settings import wal_level_problems
@@ -103,7 +103,7 @@ def source_reaches_target(source: Database, target: Database, routes: Routes) ->
         yield from probe_problems(source, target, routes.target_from_source, "target_from_source")
 
 
-@check("way_back.smoke", severity=Severity.WARNING, engines=WAY_BACK)
+@check("way_back.smoke", severity=Severity.WARNING, engines=WAY_BACK | WAY_BACK_BY_DMS)
 def smoke_can_run_on_the_source(source: Database, plan: Plan) -> Iterator[Problem]:
     """Smoke statements that could not run on the source: a rollback would be refused."""
     role = plan.cutover.application_roles[0]

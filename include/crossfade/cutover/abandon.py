@@ -39,7 +39,7 @@ def abandon(m: Migration) -> str:
         if record.state in (State.CUT_OVER, State.ROLLING_BACK) or settled.side is Side.TARGET:
             raise NotOursToWrite(plan=m.plan.name, state=record.state, task="abandon")
         engines: list[Engine] = [engine_of(m, source=old, target=new, record=record)]
-        if m.plan.engine == "dms" and record.carrier == "native":
+        if m.plan.engine == "dms" and record.carrier != "plan":
             engines.append(DmsEngine(m, source=old, target=new, record=record))
         for each in engines:
             each.drop()

@@ -11,13 +11,15 @@ from crossfade import catalog
 from crossfade.connect import Connection, scalar
 from crossfade.cutover import fence, readers
 from crossfade.engines.base import Carrier
+from crossfade.engines.declared import carriers_of
 from crossfade.errors import CrossfadeError
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.journal_evidence import Approval
 from crossfade.queries import named_queries
 from crossfade.routers.base import Direction, Forewarning, Side
-from crossfade.schema.compare import compare
+from crossfade.schema.compare import Difference, compare
 from crossfade.schema.ledger import Kind, Ledger
+from crossfade.validation.run import lent
 
 if TYPE_CHECKING:
     from crossfade.cutover.section import Section
@@ -80,11 +82,20 @@ def _of_definitions(section: Section) -> Iterator[str]:
         if catalog.definition_stamp(section.old) != section.stamp:
             yield "somebody ran DDL on the source since its schema was copied: bring the target in step, clear prepare"
         return
-    differences = compare(section.new, section.old, section.m.plan.tables)
+    differences = _differences(section)
     if differences:
         shown = "; ".join(str(difference) for difference in differences[:5])
         count = len(differences)
         yield f"source and target are defined differently in {count} places: {shown}. Bring the source in step"
+
+
+def _differences(section: Section) -> list[Difference]:
+    """Between source and target, before a rollback; but for what AWS DMS needs where it brings rows back."""
+    source, target, tables = section.new, section.old, section.m.plan.tables
+    if section.m.plan.rollback.way_back != "dms":
+        return compare(source, target, tables)
+    carriers = carriers_of(section.m, source=source, target=target, record=section.record)
+    return compare(source, target, tables, nullable_on_source=lent(source, section.record), carriers=carriers)
 
 
 def _of_new_side(section: Section) -> Iterator[str]:

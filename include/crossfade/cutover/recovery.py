@@ -18,7 +18,7 @@ from crossfade.cutover.authority import NothingKnown, Sides, find
 from crossfade.cutover.decision import Attempt, Decision, Undecided
 from crossfade.cutover.opening import open_database, open_router
 from crossfade.cutover.section import purpose_of
-from crossfade.engines.declared import carrier_of, way_back_of
+from crossfade.engines.declared import carrier_after_return, carrier_of, way_back_of
 from crossfade.errors import CrossfadeError, TransientError, Unreachable
 from crossfade.journal import Journal, State
 from crossfade.routers.base import Direction, Router, Side
@@ -231,6 +231,8 @@ def _tidy(m: Migration, sides: Sides, side: Side, *, unfinished: bool) -> None:
     if record.state in (State.CUTTING_OVER, State.ROLLING_BACK) and side is direction.old:
         if direction is Direction.FORWARD:
             relax(target, record.id)
+        elif m.plan.rollback.way_back == "dms":
+            relax(source, record.id)
         if way_back := way_back_of(m, direction, source=source, target=target, record=record):
             way_back.disarm()
         carrier.resume()
@@ -250,4 +252,4 @@ def enter_opened(journal: Journal, migration: UUID, m: Migration, direction: Dir
     if direction is Direction.FORWARD:
         journal.enter_opening(migration, writes=writes)
     else:
-        journal.enter_return(migration, carrier="native" if m.plan.engine == "dms" else "plan")
+        journal.enter_return(migration, carrier=carrier_after_return(m))

@@ -182,6 +182,12 @@ def _way_back(m: Migration, rehearsal: Rehearsal) -> str:
         return "**none: the plan gives it up. After the cutover nothing flows back to the source**"
     if rehearsal.back_ms is not None:
         return f"proved: a watermark took {rehearsal.back_ms:.0f} ms from the target to the source"
+    if m.plan.rollback.way_back == "dms":
+        made = "not tried, since something stands in the way" if rehearsal.blockers else "its task is made"
+        return (
+            f"by AWS DMS: {made}. **It is proved only after clients went on**: in the pause its slot is made, which "
+            "misses no write; start_way_back then starts it. Until it is proved nobody can go back"
+        )
     if rehearsal.blockers:
         return "not tried, since something stands in the way"
     return "its subscription can be made; it is proved in the pause, before traffic opens, or there is no cutover"

@@ -16,9 +16,8 @@ from crossfade.connect import OF_TRAFFIC, Connection
 from crossfade.cutover import decision, fence
 from crossfade.cutover.decision import Attempt
 from crossfade.cutover.watchdog import Watchdog
-from crossfade.engines.base import Carrier
+from crossfade.engines.base import Carrier, WayBack
 from crossfade.engines.declared import carrier_of, way_back_of
-from crossfade.engines.logical.replication import Replication
 from crossfade.errors import DeadlineExceeded, TransientError
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.routers.base import Direction, Router, Side
@@ -43,13 +42,13 @@ class Section:
     m: Migration
     direction: Direction
     carrier: Carrier  #: of rows, from the old side to the new one
-    way_back: Replication | None  #: from the new side to the old one; None where the plan wants none
+    way_back: WayBack | None  #: from the new side to the old one; None where the plan wants none
     routers: Sequence[Router]
     readers: Sequence[Router]  #: of read traffic, which follows once what it is led to is ready
     old: Connection  #: the side that serves now
     new: Connection  #: the side that serves afterwards
     journal: Journal  #: on a session of its own
-    migration: UUID
+    record: MigrationRecord  #: as it was when the section was opened
     attempt: Attempt
     stamp: str  #: of the old side's definitions, as they must still be after the fence
     exempt: Sequence[str]  #: roles on the old side that the fence leaves alone
@@ -59,6 +58,11 @@ class Section:
     preset: dict[catalog.Sequence, sequences.SequenceState] = field(default_factory=dict)  #: new side's sequences
     decided: bool = False  #: to commit: there is no way but forward
     writes_at_opening: int = 0  #: row changes that the new side has counted before it is opened
+
+    @property
+    def migration(self) -> UUID:
+        """The journal's id."""
+        return self.record.id
 
     def left(self, what: str) -> float:
         """
@@ -119,20 +123,22 @@ def opened(m: Migration, record: MigrationRecord, direction: Direction = Directi
         for reader in readers:
             stack.callback(reader.close)
         carrier = carrier_of(m, direction, source=source, target=target, record=record)
+        way_back = way_back_of(m, direction, source=source, target=target, record=record)
         poolers = {role for router in routers for role in auth_users(router)}
-        also = {m.endpoint(direction.old).user, *carrier.exempt(direction.old), *poolers}
+        carrying = carrier.exempt(direction.old) | (way_back.exempt(direction.old) if way_back else set())
+        also = {m.endpoint(direction.old).user, *carrying, *poolers}
         forward = direction is Direction.FORWARD
         yield Section(
             m=m,
             direction=direction,
             carrier=carrier,
-            way_back=way_back_of(m, direction, source=source, target=target, record=record),
+            way_back=way_back,
             routers=routers,
             readers=readers,
             old=sides[direction.old],
             new=sides[direction.new],
             journal=journal,
-            migration=record.id,
+            record=record,
             attempt=Attempt(id=uuid4(), plan=m.plan, direction=direction, generation=0, decision=None, finished=False),
             stamp=(record.stamp or "") if forward else catalog.definition_stamp(sides[direction.old]),
             exempt=fence.exempt_roles(sides[direction.old], also),

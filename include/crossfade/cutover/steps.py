@@ -150,15 +150,20 @@ class NotNull(Step):
 
     def run(self) -> None:
         section = self.section
-        if section.direction is Direction.BACK:
-            return  # nothing was ever dropped on the source
+        if not _may_be_nullable(section):
+            return
         closed = enforce(section.new, section.migration, seconds=section.left("closing columns to NULL"))
         if closed:
             log.info("%s columns refuse NULL again", closed)
 
     def undo(self) -> None:
-        if self.section.direction is Direction.FORWARD:
+        if _may_be_nullable(self.section):
             relax(self.section.new, self.section.migration)
+
+
+def _may_be_nullable(section: Section) -> bool:
+    """On the source nothing was ever dropped, but for a way back by AWS DMS."""
+    return section.direction is Direction.FORWARD or section.m.plan.rollback.way_back == "dms"
 
 
 class Sequences(Step):
@@ -200,6 +205,8 @@ class Arm(Step):
     def describe(self) -> str:
         if self.section.way_back is None:
             return "nothing: the plan wants no way back (rollback.way_back: none)"
+        if not self.section.way_back.proved_in_pause:
+            return "make the slot from which AWS DMS will bring rows back, before anybody writes to the new side"
         return "start replication from the new side to the old one, before anybody writes to the new one"
 
     def prepare(self) -> None:
@@ -223,13 +230,15 @@ class Prove(Step):
     name = "prove"
 
     def describe(self) -> str:
+        if self.section.way_back is not None and not self.section.way_back.proved_in_pause:
+            return "prove that the slot of the way back misses no write; AWS DMS is proved after clients went on"
         return "send a watermark from the new side to the old one: the way back works, or there is no cutover"
 
     def run(self) -> None:
         section = self.section
         if section.way_back is not None:
-            seconds = section.way_back.round_trip(section.deadline)
-            log.info("the way back is proved: a watermark took %.1f ms", seconds * 1000)
+            proof = section.way_back.prove(section.deadline)
+            log.info("the way back is %s: %s", "proved" if section.way_back.proved_in_pause else "armed", proof)
 
 
 class Smoke(Step):

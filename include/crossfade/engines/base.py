@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from crossfade.routers.base import Side
 
@@ -25,6 +26,25 @@ class Progress:
 
     tables: tuple[TableProgress, ...]
     part: float  #: 0 … 1 of the bytes
+
+
+def progress_of(parts: Sequence[Mapping[str, Any]]) -> Progress:
+    """What the journal has entered of every table, as `Journal.parts` tells it."""
+    total = sum(part["bytes"] for part in parts) or 1
+    done = sum(part["bytes"] for part in parts if part["state"] == "streaming")
+    return Progress(
+        tables=tuple(
+            TableProgress(
+                table=part["table_name"],
+                wave=part["wave"],
+                state=part["state"],
+                rows=part["rows"],
+                bytes=part["bytes"],
+            )
+            for part in parts
+        ),
+        part=done / total,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +99,26 @@ class Carrier(Protocol):
 
     def drop(self) -> None:
         """Leave nothing behind on either side; what the rows run on stays."""
+
+
+class WayBack(Carrier, Protocol):
+    """Carries rows from the new side of a cutover to the old one: a carrier that can be armed in the pause."""
+
+    @property
+    def proved_in_pause(self) -> bool:
+        """Whether `prove` proves all: else it has to be started, and is proved, after clients have gone on."""
+
+    def arm_ahead(self, *, live: bool) -> None:
+        """Make ready, before clients are held, what takes its time. :param live: start it, too, and prove it."""
+
+    def arm(self, seconds: float) -> None:
+        """In the pause: from now on no write on the new side is missed."""
+
+    def prove(self, deadline: float) -> str:
+        """Prove what can be in the pause; in words. :param deadline: of `time.monotonic()`"""
+
+    def disarm(self) -> None:
+        """Undo of arming, at any point of it: nothing keeps WAL any more."""
 
 
 class Engine(Carrier, Protocol):

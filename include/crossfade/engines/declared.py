@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossfade.connect import Connection
-from crossfade.engines.base import Carrier, Engine
+from crossfade.engines.base import Carrier, Engine, WayBack
 from crossfade.engines.dms.engine import DmsEngine
+from crossfade.engines.dms.stream import DmsStream
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.replication import Replication
 from crossfade.journal import Journal, MigrationRecord
@@ -20,10 +21,12 @@ def engine_of(m: Migration, *, source: Connection, target: Connection, record: M
     """
     The engine that carries this migration to its target, by the plan as it is pinned. Asks nobody anything.
 
-    After a rollback rows go natively, whatever carried them before.
+    After a rollback rows go the way that it has armed, whatever carried them before.
     :param source: an autocommit session on the source
     :param target: an autocommit session on the target
     """
+    if record.carrier == "slot":
+        return DmsStream(m, Direction.FORWARD, source=source, target=target, record=record)
     kind = DmsEngine if record.plan.engine == "dms" and record.carrier == "plan" else LogicalEngine
     return kind(m, source=source, target=target, record=record)
 
@@ -40,16 +43,31 @@ def carrier_of(
     """What carries rows from the old side of that direction to the new one."""
     if direction is Direction.FORWARD:
         return engine_of(m, source=source, target=target, record=record)
-    waves = Journal(target).waves(record.id)
-    return Replication(m, direction, publisher=target, subscriber=source, waves=waves)
+    return _armed(m, direction, source=source, target=target, record=record)
 
 
 def way_back_of(
     m: Migration, direction: Direction, *, source: Connection, target: Connection, record: MigrationRecord
-) -> Replication | None:
+) -> WayBack | None:
     """What is to carry rows from the new side of that direction to the old one; None where the plan wants none."""
     if record.plan.rollback.way_back == "none":
         return None
+    return _armed(m, direction.other, source=source, target=target, record=record)
+
+
+def _armed(
+    m: Migration, direction: Direction, *, source: Connection, target: Connection, record: MigrationRecord
+) -> WayBack:
+    """What a cutover in the other direction arms, to carry rows in this one."""
+    if record.plan.rollback.way_back == "dms":
+        return DmsStream(m, direction, source=source, target=target, record=record)
     waves = Journal(target).waves(record.id)
-    publisher, subscriber = (target, source) if direction is Direction.FORWARD else (source, target)
-    return Replication(m, direction.other, publisher=publisher, subscriber=subscriber, waves=waves)
+    publisher, subscriber = (source, target) if direction is Direction.FORWARD else (target, source)
+    return Replication(m, direction, publisher=publisher, subscriber=subscriber, waves=waves)
+
+
+def carrier_after_return(m: Migration) -> str:
+    """What the journal says of a migration that was rolled back: what its way forward was armed with."""
+    if m.plan.engine != "dms":
+        return "plan"
+    return "slot" if m.plan.rollback.way_back == "dms" else "native"

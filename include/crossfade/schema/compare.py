@@ -50,6 +50,7 @@ def compare(
     tables: Tables,
     *,
     nullable: Collection[tuple[str, str, str]] = (),
+    nullable_on_source: Collection[tuple[str, str, str]] = (),
     carriers: Collection[str] = (),
 ) -> list[Difference]:
     """
@@ -57,13 +58,15 @@ def compare(
 
     Versions of extensions and CONNECT on the database may differ. Nothing is changed.
     :param nullable: schema, table and column, as stored, of NOT NULL that the target lacks for the time being
+    :param nullable_on_source: the same of the source, to which rows come back
     :param carriers: roles that carry rows: what they are granted for that may differ
     """
     ours, theirs = inventory(source, tables, carriers), inventory(target, tables, carriers)
-    for column in nullable:
-        key = Key(kind="column", identity=_quoted(target, column))
-        if key in ours:
-            ours[key] = ours[key].replace(", not null", "", 1)
+    for columns, there in ((nullable, ours), (nullable_on_source, theirs)):
+        for column in columns:
+            key = Key(kind="column", identity=_quoted(target, column))
+            if key in there:
+                there[key] = there[key].replace(", not null", "", 1)
     differences = [
         Difference(kind=key.kind, identity=key.identity, on_source=ours.get(key), on_target=theirs.get(key))
         for key in sorted(ours.keys() | theirs.keys())

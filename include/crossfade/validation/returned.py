@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from crossfade import catalog
 from crossfade.connect import Connection
 from crossfade.cutover import decision
 from crossfade.cutover.decision import Decision
-from crossfade.engines.declared import engine_of
+from crossfade.engines.declared import carrier_of, engine_of
 from crossfade.errors import CrossfadeError, FatalError, PreconditionError
 from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.routers.base import Direction, Side
@@ -48,7 +49,12 @@ def confirm_return(m: Migration) -> list[str]:
         record = Journal(target).get(m.plan.name)
         _require_rollback(m, record, target)
         engine = engine_of(m, source=source, target=target, record=record)
+        if record.carrier == "slot":
+            carrier_of(m, Direction.BACK, source=source, target=target, record=record).finish()
+        stamp = catalog.definition_stamp(source)
         problems = [f"definition: {difference}" for difference in definitions(m, record, source, target)]
+        if record.carrier == "slot" and not problems:  # NOT NULL was made anew on the source, with another stamp
+            Journal(target).keep_stamp(record.id, stamp)
         problems += [
             f"sequence {behind.identity}: the target was at {behind.on_source}, the source at {behind.on_target}"
             for behind in compare_sequences(target, source, m.plan.tables)

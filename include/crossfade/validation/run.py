@@ -109,15 +109,20 @@ def reconcile(m: Migration) -> list[str]:
 
 
 def definitions(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[Difference]:
-    """What differs, but for NOT NULL that comes back in the cutover, and grants to the roles that carry rows."""
-    lent = Ledger(target, record.id).pending(Kind.NOT_NULL)
+    """What differs, but for NOT NULL that comes back in the next cutover, and grants to the roles that carry rows."""
     return compare(
         source,
         target,
         m.plan.tables,
-        nullable={(entry.schema, entry.table, entry.name) for entry in lent},
+        nullable=lent(target, record),
+        nullable_on_source=lent(source, record) if record.plan.rollback.way_back == "dms" else (),
         carriers=engine_of(m, source=source, target=target, record=record).carriers(),
     )
+
+
+def lent(conn: Connection, record: MigrationRecord) -> set[tuple[str, str, str]]:
+    """Columns that are nullable for the time being."""
+    return {(entry.schema, entry.table, entry.name) for entry in Ledger(conn, record.id).pending(Kind.NOT_NULL)}
 
 
 def _compare_tables(m: Migration, record: MigrationRecord, tables: list[Table]) -> Iterator[TableResult]:

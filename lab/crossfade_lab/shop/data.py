@@ -48,6 +48,7 @@ class Logins:
     shop_bi: str = field(default_factory=_password)  #: reads only
     crossfade: str = field(default_factory=_password)  #: the migration's role
     shop_dms: str = field(default_factory=_password)  #: AWS DMS's role on either side
+    shop_dms_back: str = field(default_factory=_password)  #: the same of the way back
 
     def applications(self) -> dict[str, str]:
         """The logins that PgBouncer lets through."""
@@ -123,3 +124,21 @@ def grant_dms_roles(source: PostgresServer, target: PostgresServer, logins: Logi
     source.psql(PRIVILEGES / "dms_source.sql", dbname=DATABASE, variables=variables)
     source.psql(SQL / "local_dms.sql", dbname=DATABASE, variables=variables)
     target.psql(PRIVILEGES / "dms_target.sql", dbname=DATABASE, variables=variables)
+
+
+def grant_dms_back_roles(source: PostgresServer, target: PostgresServer, logins: Logins) -> None:
+    """Create the role `shop_dms_back`, which reads the target and writes to the source, as the documentation tells."""
+    variables = {
+        "role": "shop_dms_back",
+        "password": logins.shop_dms_back,
+        "migration": "crossfade",
+        "database": DATABASE,
+    }
+    source.psql(PRIVILEGES / "dms_back_source.sql", dbname=DATABASE, variables=variables)
+    target.psql(PRIVILEGES / "dms_source.sql", dbname=DATABASE, variables=variables)
+
+
+def let_local_dms_read_back(target: PostgresServer, dbname: str = DATABASE) -> None:
+    """What the local DMS needs on the target in order to read it; once `prepare` has made the owner of its tables."""
+    variables = {"role": "shop_dms_back", "owner": "shop_owner", "migration": "crossfade", "database": dbname}
+    target.psql(SQL / "local_dms.sql", dbname=dbname, variables=variables)

@@ -32,6 +32,7 @@ from crossfade_airflow.operators.resume_task import ResumeTaskOperator
 from crossfade_airflow.operators.rollback import RollbackOperator
 from crossfade_airflow.operators.size_lobs import SizeLobsOperator
 from crossfade_airflow.operators.start_task import StartTaskOperator
+from crossfade_airflow.operators.start_way_back import StartWayBackOperator
 from crossfade_airflow.operators.validate import ValidateOperator
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "CutoverApprovalOperator",
     "CutoverOperator",
     "HookDagOperator",
+    "StartWayBackOperator",
     "ReconcileOperator",
     "RollbackApprovalOperator",
     "RollbackOperator",

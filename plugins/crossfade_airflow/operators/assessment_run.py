@@ -29,7 +29,7 @@ class AssessmentRunOperator(BaseOperator):  # type: ignore[misc]  # Airflow is n
 
     Occupies no worker while it waits. An assessment that fails fails the task and is named, like the place of its
     results; warnings are logged. A task whose load has begun is left alone. Returns each assessment's status. With a
-    plan, it succeeds at once where the plan's rows are carried natively since a rollback.
+    plan, it succeeds at once where the plan was rolled back and the task is over.
 
     :param replication_task_id: the task's identifier, not its ARN
     :param service_role_arn: role that writes the results

@@ -17,8 +17,8 @@ class DmsPhaseOperator(MigrationOperator):
     """
     One phase of a migration that AWS DMS carries out.
 
-    Since a rollback rows are carried natively: it then succeeds at once, with one line in the log. So the DAG of a
-    migration may be run again, and every task before the validation finds its work done.
+    Since a rollback rows go the way that it has armed: this then succeeds at once, with one line in the log. So the
+    DAG of a migration may be run again, and every task before the validation finds its work done.
     """
 
     def execute(self, context: Context) -> Any:
@@ -37,5 +37,5 @@ class DmsPhaseOperator(MigrationOperator):
         """The phase itself; what it returns becomes the XCom."""
 
     def done_before(self, slots: list[str]) -> Any:
-        """What is returned after a rollback. :param slots: of the source, through which rows go natively"""
+        """What is returned after a rollback. :param slots: of the source, through which rows go now"""
         return None

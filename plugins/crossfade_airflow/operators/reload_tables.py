@@ -17,7 +17,7 @@ class ReloadTablesOperator(DmsPhaseOperator):
     Have the plan's replication task load single tables again while it runs: those that are suspended or in error.
 
     Refused when the target is no longer ours to write to. Returns how many; AWS DMS does it in its own time. Since a
-    rollback none are: rows are carried natively, and a table that differs has to be put right by hand.
+    rollback none are: the task that loads is over, and a table that differs has to be put right by hand.
 
     :param tables: each as a list of schema and table, as stored in the catalog, not quoted
     """

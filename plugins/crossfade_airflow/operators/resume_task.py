@@ -12,7 +12,7 @@ class ResumeTaskOperator(DmsPhaseOperator):
     Let the plan's replication task go on with changes, from where it stopped; nothing where it runs.
 
     Returns the name of its replication slot on the source, for `ReplicationSlotLagSensor`; since a rollback the names
-    of the slots through which rows go natively.
+    of the slots through which rows go now.
     """
 
     def carry_out(self, migration: Migration) -> str:

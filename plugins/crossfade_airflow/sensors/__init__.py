@@ -8,6 +8,7 @@ from crossfade_airflow.sensors.dms_task_running import DmsTaskRunningSensor
 from crossfade_airflow.sensors.dms_validation import DmsValidationSensor
 from crossfade_airflow.sensors.replication_slot_lag import ReplicationSlotLagSensor
 from crossfade_airflow.sensors.subscription_caught_up import SubscriptionCaughtUpSensor
+from crossfade_airflow.sensors.way_back_proved import WayBackProvedSensor
 
 __all__ = [
     "ReplicationSlotLagSensor",
@@ -18,4 +19,5 @@ __all__ = [
     "DmsFullLoadSensor",
     "DmsCdcLatencySensor",
     "DmsValidationSensor",
+    "WayBackProvedSensor",
 ]

@@ -21,7 +21,7 @@ class DmsTaskSensor(SamplingSensor):
     Wait for something about a replication task; needs no plan.
 
     With a plan, a second try of this sensor (a retry, or after it was cleared) first lets a task go on that had failed
-    or was stopped, where the plan's journal allows it; and since a rollback, when rows are carried natively, it
+    or was stopped, where the plan's journal allows it; and since a rollback, when that task is over, it
     succeeds at once without figures. Without one it only watches.
 
     :param aws_conn_id: connection to AWS

@@ -54,8 +54,8 @@ def make_version_1(conn: Connection, side: Side) -> None:
 
 def test_each_side_gets_its_tables_and_a_second_time_nothing(conn: Connection) -> None:
     control.install(conn, Side.SOURCE)
-    assert tables(conn) == {"version", "attempt", "fence", "watermark"}
-    assert control.version(conn) == control.VERSION == 3
+    assert tables(conn) == {"version", "attempt", "fence", "watermark", "restore"}
+    assert control.version(conn) == control.VERSION == 4
     control.install(conn, Side.TARGET)
     assert tables(conn) >= {"attempt", "migration", "step", "part"} | OF_DMS
     before = tables(conn)
@@ -77,7 +77,7 @@ def test_a_target_of_version_1_keeps_its_journal_and_gets_what_is_new(conn: Conn
 def test_a_source_of_version_1_gets_its_new_version_and_no_journal(conn: Connection) -> None:
     make_version_1(conn, Side.SOURCE)
     control.install(conn, Side.SOURCE)
-    assert tables(conn) == {"version", "attempt", "fence", "watermark"}
+    assert tables(conn) == {"version", "attempt", "fence", "watermark", "restore"}
     assert control.version(conn) == control.VERSION
     conn.execute("SELECT generation, abort_asked_at FROM crossfade.attempt")
 
@@ -85,8 +85,28 @@ def test_a_source_of_version_1_gets_its_new_version_and_no_journal(conn: Connect
 @pytest.mark.parametrize("side", list(Side))
 def test_a_newer_one_is_refused_and_left_alone(conn: Connection, side: Side) -> None:
     control.install(conn, Side.SOURCE)
-    conn.execute("UPDATE crossfade.version SET version = 4")
-    with pytest.raises(control.NewerJournal, match=r"has version 4, this program knows 3"):
+    conn.execute("UPDATE crossfade.version SET version = 5")
+    with pytest.raises(control.NewerJournal, match=r"has version 5, this program knows 4"):
         control.install(conn, side)
-    assert control.version(conn) == 4
+    assert control.version(conn) == 5
     assert "migration" not in tables(conn)
+
+
+def test_version_3_gets_a_ledger_that_holds_entries_of_migrations_elsewhere(conn: Connection) -> None:
+    conn.execute("CREATE SCHEMA crossfade; CREATE TABLE crossfade.version (version integer NOT NULL)")
+    conn.execute("INSERT INTO crossfade.version VALUES (3)")
+    for part in ("both", "both_3", "target"):
+        conn.execute(DDL[part])
+    ledger = (
+        DDL["both_4"].split("ALTER TABLE")[0].replace("uuid NOT NULL", "uuid NOT NULL REFERENCES crossfade.migration")
+    )
+    conn.execute(ledger.encode())
+    for part in ("target_2", "target_3"):
+        conn.execute(DDL[part])
+    control.install(conn, Side.TARGET)
+    assert control.version(conn) == control.VERSION
+    conn.execute(
+        "INSERT INTO crossfade.restore (migration_id, kind, schema, table_name, name, definition)"
+        " VALUES (gen_random_uuid(), 'not null', 's', 't', 'c', ARRAY['x'])"
+    )
+    conn.execute("INSERT INTO crossfade.migration (plan, hash, document, carrier) VALUES ('shop', 'h', '{}', 'slot')")

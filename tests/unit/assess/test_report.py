@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crossfade.assess.registry import CHECKS, WAY_BACK, Finding, Problem, Severity, check, checks_for
+from crossfade.assess.registry import CHECKS, WAY_BACK, WAY_BACK_BY_DMS, Finding, Problem, Severity, check, checks_for
 from crossfade.assess.report import NotRun, Report
 from crossfade.plan import Plan, parse_plan
 
@@ -63,7 +63,9 @@ def test_a_check_is_registered_once_and_says_what_it_needs(monkeypatch: pytest.M
 
 def plan(engine: str, way_back: str) -> Plan:
     arn = "arn:aws:dms:eu-west-1:123456789012:"
-    dms = {"instance": f"{arn}rep:A", "source": f"{arn}endpoint:B", "target": f"{arn}endpoint:C"}
+    dms: dict[str, Any] = {"instance": f"{arn}rep:A", "source": f"{arn}endpoint:B", "target": f"{arn}endpoint:C"}
+    if way_back == "dms":
+        dms["back"] = {key: f"{arn}endpoint:{key}" for key in ("source", "target", "again")}
     declared: dict[str, Any] = {
         "source": "a",
         "target": "b",
@@ -94,6 +96,10 @@ def test_a_check_is_asked_only_of_plans_that_it_concerns(monkeypatch: pytest.Mon
     def back():  # type: ignore[no-untyped-def]
         yield
 
+    @check("family.back_by_dms", severity=Severity.NOTE, engines=WAY_BACK_BY_DMS)
+    def back_by_dms():  # type: ignore[no-untyped-def]
+        yield
+
     def asked(engine: str, way_back: str) -> list[str]:
         return [each.id.removeprefix("family.") for each in checks_for(plan(engine, way_back))]
 
@@ -101,3 +107,4 @@ def test_a_check_is_asked_only_of_plans_that_it_concerns(monkeypatch: pytest.Mon
     assert asked("logical", "native") == ["both", "native", "back"]
     assert asked("dms", "none") == ["both", "one"]
     assert asked("dms", "native") == ["both", "one", "native", "back"]
+    assert asked("dms", "dms") == ["both", "one", "back_by_dms"]

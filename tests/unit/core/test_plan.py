@@ -44,6 +44,7 @@ def parsed(**changes: Any) -> Plan:
     return parse_plan(declared(**changes), name="shop")
 
 
+ARN = "arn:aws:dms:eu-west-1:123456789012:endpoint:A"
 DMS = {"instance": {"class": "dms.r6i.large"}, "source": {"connection": "a"}, "target": {"connection": "b"}}
 
 
@@ -291,6 +292,12 @@ def test_defaults_of_pause_and_lag_are_those_of_the_engine() -> None:
         ({"engine": "dms"}, "engine: dms needs the section dms"),
         ({"dms": DMS}, "the section dms is only for engine: dms"),
         ({"engine": "dms", "dms": DMS, "load__waves": 2}, "load.waves is for the engine logical"),
+        ({"rollback__way_back": "dms"}, "rollback.way_back: dms is only for engine: dms, this plan's is logical"),
+        (
+            {"engine": "dms", "dms": {**DMS, "source": ARN, "target": ARN}, "rollback__way_back": "dms"},
+            "rollback.way_back: dms needs dms.back.source, dms.back.target, dms.back.again: an endpoint",
+        ),
+        ({"engine": "dms", "dms": {**DMS, "back": {}}}, "the section dms.back is only for rollback.way_back: dms"),
     ],
 )
 def test_engine_and_its_section_must_agree(changes: dict[str, Any], problem: str) -> None:
@@ -327,3 +334,12 @@ def test_a_transaction_as_old_as_the_budget_of_the_pause_is_always_long() -> Non
     plan = parsed(cutover__long="1min", cutover__max_pause="3s")
     assert plan.cutover.long_transaction == plan.cutover.max_pause
     assert parsed().cutover.long_transaction.total_seconds() == 1
+
+
+def test_a_way_back_by_dms_needs_no_more_where_endpoints_are_made() -> None:
+    plan = parse_plan(declared(engine="dms", dms=DMS, rollback__way_back="dms"), name="shop")
+    assert plan.dms is not None
+    assert plan.dms.back is None
+    assert not plan.goes_natively
+    half = {**DMS, "target": ARN, "back": {"source": {"connection": "c"}}}
+    parse_plan(declared(engine="dms", dms=half, rollback__way_back="dms"), name="shop")

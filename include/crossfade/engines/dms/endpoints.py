@@ -89,26 +89,27 @@ def endpoint_by_arn(dms: Client, arn: str) -> Mapping[str, Any] | None:
     return _one(dms, "endpoint-arn", arn)
 
 
-def given_endpoint(dms: Client, side: EndpointSide, arn: str) -> Resource:
+def given_endpoint(dms: Client, side: EndpointSide, arn: str, *, key: str = "") -> Resource:
     """
     Check an endpoint that the plan names by ARN.
 
+    :param key: of the plan, below ``dms``; by default its side
     Raises `PreconditionError` where it is unknown, on the other side, not PostgreSQL, not usable, or lets triggers and
     foreign keys of the target fire. Settings that lose precision are in the result's notes.
     """
     told = endpoint_by_arn(dms, arn)
     if told is None:
-        raise UnknownEndpoint(side=side, arn=arn)
+        raise UnknownEndpoint(side=key or side, arn=arn)
     name = told["EndpointIdentifier"]
     if (kind := told["EndpointType"].lower()) != side:
         raise PreconditionError(
-            f"dms.{side} of the plan is the endpoint {name}, which is a {kind} endpoint. Are dms.source and dms.target "
+            f"dms.{key or side} of the plan is the endpoint {name}, which is a {kind} endpoint. Are source and target "
             "swapped? Correct the ARNs; nothing was started"
         )
     if told["EngineName"].lower() not in ENGINES:
         raise PreconditionError(
             f"the endpoint {name} is for {told['EngineName']}, not PostgreSQL. Name one whose engine is postgres or "
-            f"aurora-postgresql in dms.{side}"
+            f"aurora-postgresql in dms.{key or side}"
         )
     if (status := told.get("Status", "active").lower()) in _UNUSABLE:
         raise PreconditionError(f"the endpoint {name} is {status}. Wait until it is active, or repair it in AWS DMS")
@@ -119,6 +120,17 @@ def given_endpoint(dms: Client, side: EndpointSide, arn: str) -> Resource:
             f'what triggers write. Set its PostgreSQLSettings.AfterConnectScript to "{_REPLICA}"'
         )
     return Resource(kind=_KINDS[side], identifier=name, arn=arn, made=False, notes=_notes(side, name, has))
+
+
+def require_slot(dms: Client, arn: str, slot: str, *, key: str) -> None:
+    """Raise `PreconditionError` where the endpoint that the plan names reads another slot, or makes its own."""
+    told = endpoint_by_arn(dms, arn) or {}
+    if (has := settings_of(told).get("slotname", "")) != slot:
+        raise PreconditionError(
+            f"the endpoint {told.get('EndpointIdentifier', arn)}, dms.{key} of the plan, reads "
+            f"{f'the slot {has}' if has else 'a slot that DMS makes by itself'}. Set its PostgreSQLSettings.SlotName "
+            f"to {slot}: the slot is made for it in the pause"
+        )
 
 
 def _replica(script: str) -> bool:
@@ -158,17 +170,19 @@ def made_endpoint(
     login: Endpoint,
     instance_arn: str,
     tags: Mapping[str, str],
+    slot: str | None = None,
 ) -> Resource:
     """
     Make the endpoint, or make the one that is there the same; safe to call again.
 
     What cannot be read back, the password, is sent again where the last connection test did not succeed.
     :param login: host, database and role as DMS reaches them; user and password are the secret's where there is one
+    :param slot: name of the slot that its task is to read, and neither to make nor to drop
     Raises `ForbiddenPassword` before AWS is asked, `PreconditionError` where another owner has that name.
     """
     if new.secret is None:
         require_usable_password(login)
-    wanted = _wanted(side, new, login)
+    wanted = _wanted(side, new, login, slot)
     told = endpoint_by_id(dms, identifier)
     if told is None:
         log.info("creating %s endpoint %s for %s", side, identifier, login.address)
@@ -189,8 +203,8 @@ def made_endpoint(
     return Resource(kind=_KINDS[side], identifier=identifier, arn=arn, made=True)
 
 
-def _wanted(side: EndpointSide, new: NewEndpoint, login: Endpoint) -> dict[str, Any]:
-    settings = dict(SETTINGS[side])
+def _wanted(side: EndpointSide, new: NewEndpoint, login: Endpoint, slot: str | None) -> dict[str, Any]:
+    settings = dict(SETTINGS[side]) | ({"SlotName": slot} if slot else {})
     wanted: dict[str, Any] = {
         "EngineName": "aurora-postgresql" if new.aurora else "postgres",
         "DatabaseName": login.dbname,

@@ -6,43 +6,36 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
 from crossfade import control
-from crossfade.connect import Connection, scalar
+from crossfade.connect import Connection
 from crossfade.cutover import fence
-from crossfade.engines.base import Drained, Lag, Progress, TableProgress
+from crossfade.engines.base import Progress, TableProgress
 from crossfade.engines.dms import task
 from crossfade.engines.dms.access import (
     RoleUnknown,
-    begin_writing,
-    dms_of,
     dms_role,
-    end_writing,
     let_nobody_write,
     let_not_read,
-    require_role,
+    role_of_way_back,
     writers_of,
 )
+from crossfade.engines.dms.carrying import DELETE_SECONDS, STOP_SECONDS, DmsCarrier, TaskNotRunning
 from crossfade.engines.dms.endpoints import UnknownEndpoint
 from crossfade.engines.dms.failures import explained, failure_of
 from crossfade.engines.dms.lobs import require_whole
-from crossfade.engines.dms.opinion import SecondOpinion
-from crossfade.engines.dms.records import DmsRecords
-from crossfade.engines.dms.refusals import Client
-from crossfade.engines.dms.resource import Kind, name_of
+from crossfade.engines.dms.resource import ENDPOINTS_AND_INSTANCE, name_of
 from crossfade.engines.dms.resources import delete_made
 from crossfade.engines.dms.slots import SlotLost, SlotUnknown, drop_slot, find_slot, unread_slots
 from crossfade.engines.dms.statistics import COMPLETED, TableStatistics, statistics
 from crossfade.engines.logical.waves import stream_name
-from crossfade.engines.watermarks import Watermarks, flush
 from crossfade.errors import DeadlineExceeded, PreconditionError
-from crossfade.journal import Journal, MigrationRecord
-from crossfade.routers.base import Side
+from crossfade.journal import MigrationRecord
+from crossfade.routers.base import Direction, Side
 from crossfade.schema.ledger import Ledger
 from crossfade.schema.not_null import restore_not_null
 
@@ -51,15 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 900.0  #: DMS finishes what it holds before it stops
-DELETE_SECONDS = 1800.0  #: of task, endpoints and instance
 
-
-class TaskNotRunning(PreconditionError):
-    """The replication task carries no changes."""
-
-
-class DmsEngine:
+class DmsEngine(DmsCarrier):
     """
     One replication task that carries all tables of a plan.
 
@@ -68,18 +54,15 @@ class DmsEngine:
     """
 
     def __init__(self, m: Migration, *, source: Connection, target: Connection, record: MigrationRecord) -> None:
-        self.m, self.source, self.target, self.record = m, source, target, record
-        self.journal = Journal(target)
-        self.plan = dms_of(m)
-        self.records = DmsRecords(target, record.id)
-        self.task = name_of(m.plan.name)
-        self.watermark = stream_name(m.plan.name, 1)
-        self.marks = Watermarks(source, target, [self.watermark])
-
-    @cached_property
-    def dms(self) -> Client:
-        """The API of AWS DMS."""
-        return self.m.clients(self.plan.aws, "dms")
+        super().__init__(
+            m,
+            Direction.FORWARD,
+            source=source,
+            target=target,
+            record=record,
+            task=name_of(m.plan.name),
+            watermark=stream_name(m.plan.name, 1),
+        )
 
     @cached_property
     def roles(self) -> Mapping[Side, str]:
@@ -91,21 +74,24 @@ class DmsEngine:
         return {side: dms_role(self.m, side) for side in Side}
 
     @property
-    def tables(self) -> tuple[tuple[str, str], ...]:
-        """Schema and name of everything that moves."""
-        return tuple(name for wave in self.journal.waves(self.record.id).values() for name in wave)
+    def reader(self) -> str:
+        return self.roles[Side.SOURCE]
+
+    @property
+    def writer(self) -> str:
+        return self.roles[Side.TARGET]
+
+    def bytes_behind(self) -> int:
+        return find_slot(self.source, self.records, self.reader).bytes_behind
 
     # --- the contract ---------------------------------------------------------------------------------------------
 
-    def exempt(self, side: Side) -> set[str]:
-        """DMS's own role. Raises `PreconditionError` where it is not there."""
-        role = self.roles[side]
-        require_role(self.source if side is Side.SOURCE else self.target, role, side)
-        return {role}
-
     def carriers(self) -> set[str]:
-        """DMS's role on the target, and the group through which it may write."""
-        return {self.roles[Side.TARGET], writers_of(self.m.plan.name)}
+        """DMS's roles for either direction, and the groups through which they may write."""
+        found = {self.writer, self.writers}
+        if self.m.plan.rollback.way_back == "dms":
+            found |= {role_of_way_back(self.m, side) for side in Side} | {writers_of(self.m.plan.name, Direction.BACK)}
+        return found
 
     def progress(self) -> Progress:
         """What DMS counts for every table."""
@@ -128,33 +114,6 @@ class DmsEngine:
             part=done / total,
         )
 
-    def lag(self, patience: float = 10.0) -> Lag:
-        """
-        How far behind the target is: a watermark is written on the source and awaited that many seconds.
-
-        Bytes are the WAL written since the last watermark that has arrived: DMS moves its slot's position seldom.
-        """
-        before = str(scalar(self.source, "SELECT pg_current_wal_insert_lsn()"))
-        try:
-            seconds: float | None = self.round_trip(time.monotonic() + patience)
-        except DeadlineExceeded:
-            slot = find_slot(self.source, self.records, self.roles[Side.SOURCE])
-            return Lag(bytes=slot.bytes_behind, seconds=self.marks.age(), method="watermark")
-        query = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)::bigint"
-        return Lag(bytes=int(scalar(self.source, query, [before])), seconds=seconds, method="watermark")
-
-    def round_trip(self, deadline: float) -> float:
-        """Seconds that a watermark takes through DMS. Raises `DeadlineExceeded`."""
-        return self.marks.round_trip(deadline)
-
-    def wait_caught_up(self, deadline: float) -> None:
-        """
-        Return when the target has applied all that the source had committed when this was called.
-
-        Several may wait at once, each for a watermark of its own. Raises `DeadlineExceeded`.
-        """
-        self.marks.round_trip(deadline)
-
     def check(self) -> None:
         """
         Raise unless the task carries every table, its slot keeps all it needs, and no LOB has outgrown its limit.
@@ -173,53 +132,6 @@ class DmsEngine:
             raise TaskNotRunning(f"replication task {self.task} does not carry {names}: clear load.create_task")
         find_slot(self.source, self.records, self.roles[Side.SOURCE])
         require_whole(self.records.limits())
-
-    def drain(self, deadline: float) -> Drained:
-        """
-        Wait until all that was committed on the source before this call has been applied, and is safe on the disk.
-
-        The proof is a watermark: without batch apply DMS commits in the source's order, so that what is seen of a
-        transaction tells that all before it are there. With batch apply a second one must follow, since a batch may
-        tear transactions apart. CloudWatch's CDCIncomingChanges is the second opinion: heard where it is about the
-        time since this call, which with a resolution of a minute it seldom is. Raises `DeadlineExceeded`.
-        """
-        start, began = time.monotonic(), datetime.now(UTC)
-        lsn = str(scalar(self.source, "SELECT pg_current_wal_insert_lsn()"))
-        opinion = SecondOpinion(self.m, self.plan.aws, self.task)
-        for _ in range(2 if self._batches else 1):
-            self.marks.round_trip(deadline)
-        opinion.agree(began, deadline)
-        flush(self.target)
-        return Drained(lsn=lsn, seconds=time.monotonic() - start)
-
-    @cached_property
-    def _batches(self) -> bool:
-        return bool(self.plan.settings.get("TargetMetadata", {}).get("BatchApplyEnabled"))
-
-    def stop(self, deadline: float) -> None:
-        """
-        Lock DMS's role out of the target: StopReplicationTask takes longer than clients can wait.
-
-        Its sessions are ended, then it loses what it may write, for good: the fence is lifted long before the task
-        has stopped. Raises `FenceIncomplete`, `WritesByOtherMeans`, `DeadlineExceeded`.
-        """
-        role = self.roles[Side.TARGET]
-        fence.shut_out(self.target, role, deadline)
-        with self.target.transaction():
-            end_writing(self.target, self.m.plan.name, role, self.tables)
-
-    def resume(self) -> None:
-        """Let DMS in again, and the task go on where it gave up meanwhile."""
-        self.admit()
-        found = task.describe(self.dms, self.task)
-        if found is not None and found.has_run and found.status in {"failed", "stopped"}:
-            task.resume(self.dms, self.task)
-
-    def admit(self) -> None:
-        """Let DMS's role write, and then connect to the target, which is fenced."""
-        role = self.roles[Side.TARGET]
-        begin_writing(self.target, self.m.plan.name, role)
-        fence.let_in(self.target, role)
 
     def note_slot(self) -> None:
         """Keep the name of the slot that a task reads right now: it shows only then. Nothing where none is seen."""
@@ -243,11 +155,10 @@ class DmsEngine:
                     raise DeadlineExceeded("finding the slot of AWS DMS", seconds=0, seen=str(error)) from error
                 time.sleep(0.5)
 
-    def retire(self) -> None:
-        """After the decision: tell the task to stop, so that it reads nothing that flows back. Does not wait."""
-        found = task.describe(self.dms, self.task)
-        if found is not None and found.status == "running":
-            task.ask_to_stop(self.dms, found)
+    def end(self) -> None:
+        """Return when the task has stopped and its slot is gone: nothing more is read. Raises `DeadlineExceeded`."""
+        task.stop(self.dms, self.task, time.monotonic() + STOP_SECONDS)
+        drop_slot(self.source, self.records)
 
     def finish(self) -> None:
         """
@@ -255,11 +166,10 @@ class DmsEngine:
 
         Safe to call again. Raises `NullsFound`, `DeadlineExceeded`.
         """
-        task.stop(self.dms, self.task, time.monotonic() + STOP_SECONDS)
-        drop_slot(self.source, self.records)
+        self.end()
         Ledger(self.target, self.record.id).restore(log.info)
         restore_not_null(self.target, self.record.id, log.info)
-        let_nobody_write(self.target, self.m.plan.name, self.tables)
+        let_nobody_write(self.target, self.writers, self.tables)
 
     def drop(self) -> None:
         """Remove the task, its slot, its control tables, the watermark and DMS's privileges; safe to call again."""
@@ -284,7 +194,7 @@ class DmsEngine:
 
     def _forget_roles(self) -> None:
         """What DMS's roles were granted goes. Where AWS no longer knows an endpoint, one that is left is named."""
-        let_nobody_write(self.target, self.m.plan.name, self.tables)
+        let_nobody_write(self.target, self.writers, self.tables)
         try:
             roles = self.roles
         except PreconditionError as error:
@@ -298,8 +208,7 @@ class DmsEngine:
     def release(self) -> None:
         """Delete endpoints and instance that were made for this plan. The task must be gone: `drop`."""
         delete_made(self.dms, self.records.made(), plan=self.m.plan.name, deadline=time.monotonic() + DELETE_SECONDS)
-        kinds: tuple[Kind, ...] = ("source endpoint", "target endpoint", "instance")
-        for kind in kinds:
+        for kind in ENDPOINTS_AND_INSTANCE:
             self.records.forget(kind)
 
 

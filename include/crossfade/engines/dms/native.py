@@ -1,4 +1,4 @@
-"""Since a rollback the rows of a migration by AWS DMS are carried natively, and DMS has nothing to do."""
+"""Since a rollback the rows of a migration by AWS DMS go the way that it has armed: the task that loaded is over."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from crossfade.journal import MigrationRecord, State
 if TYPE_CHECKING:
     from crossfade.migration import Migration
 
-NOTHING_TO_DO = "rows are carried natively since the rollback: nothing to do for AWS DMS"
+NOTHING_TO_DO = "since the rollback rows go the way that it has armed: nothing to do for the task that loaded them"
 
 
 class CarriedNatively(PreconditionError):
-    """AWS DMS has nothing to do in a migration that was rolled back."""
+    """The task that loaded has nothing to do in a migration that was rolled back."""
 
     def __init__(self, *, plan: str, task: str) -> None:
         super().__init__(
-            f"{task} was refused: the rows of {plan} are carried natively since the rollback, and the target is "
-            "current without AWS DMS. Nothing was changed. To cut over again, go on with the task validate"
+            f"{task} was refused: since the rollback the rows of {plan} go the way that it has armed, and the target "
+            "is current without the task that loaded it. Nothing was changed. To cut over again, go on with the task "
+            "validate"
         )
 
 
 def is_native(record: MigrationRecord) -> bool:
-    """Whether the source serves again after a rollback, and rows go to the target without AWS DMS."""
-    return record.state is State.ACTIVE and record.carrier == "native"
+    """Whether the source serves again after a rollback, and rows go to the target without the task that loaded it."""
+    return record.state is State.ACTIVE and record.carrier != "plan"
 
 
 def native_slots(m: Migration) -> list[str]:
     """
-    The slots of the source through which rows go natively since a rollback; none where AWS DMS is to carry them.
+    The slots of the source through which rows go since a rollback; none where the task that loads is to carry them.
 
     Asks the journal alone. Raises `NoMigration`.
     """

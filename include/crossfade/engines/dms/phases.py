@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from crossfade import control
 from crossfade.engines.dms import task
 from crossfade.engines.dms.access import let_read, let_write, require_role
+from crossfade.engines.dms.carrying import STOP_SECONDS
 from crossfade.engines.dms.definition import (
     TaskDefinition,
     build_keys,
@@ -21,7 +22,7 @@ from crossfade.engines.dms.definition import (
     settings_of,
     tables_of,
 )
-from crossfade.engines.dms.engine import STOP_SECONDS, DmsEngine
+from crossfade.engines.dms.engine import DmsEngine
 from crossfade.engines.dms.failures import explained
 from crossfade.engines.dms.lobs import (
     LobLimit,
@@ -107,7 +108,7 @@ def provision(m: Migration) -> Provisioned:
             control.add_stream(engine.target, engine.watermark)
         build_keys(engine)
         let_read(engine.source, roles[Side.SOURCE], engine.watermark)
-        let_write(engine.target, m.plan.name, roles[Side.TARGET], engine.tables, engine.watermark)
+        let_write(engine.target, engine.writers, roles[Side.TARGET], engine.tables, engine.watermark)
         engine.admit()
 
         def enter(one: Resource) -> None:

@@ -13,7 +13,29 @@ from crossfade.errors import PreconditionError
 PLAN_TAG = "crossfade:plan"  #: on everything that is made, with the plan's name
 
 
-Kind = Literal["instance", "source endpoint", "target endpoint", "task", "slot"]
+#: What goes the way back has kinds of its own, and so has what goes to the target again after a rollback.
+Kind = Literal[
+    "instance",
+    "source endpoint",
+    "target endpoint",
+    "task",
+    "slot",
+    "back source endpoint",
+    "back target endpoint",
+    "back task",
+    "again source endpoint",
+    "again task",
+]
+
+#: What tasks run on.
+ENDPOINTS_AND_INSTANCE: tuple[Kind, ...] = (
+    "source endpoint",
+    "target endpoint",
+    "back source endpoint",
+    "back target endpoint",
+    "again source endpoint",
+    "instance",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

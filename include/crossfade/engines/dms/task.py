@@ -25,6 +25,7 @@ __all__ = [
     "resume",
     "settled",
     "start",
+    "start_from",
     "start_over",
     "stop",
 ]
@@ -182,6 +183,19 @@ def start_over(dms: Client, identifier: str, deadline: float | None = None) -> T
         raise PreconditionError(f"replication task {identifier} is {task.status}. Stop it before loading all again")
     _start(dms, task, "reload-target" if task.has_run else "start-replication")
     return task
+
+
+def start_from(dms: Client, task: TaskState, position: str) -> None:
+    """
+    Start a task that only carries changes, at a position of the slot that its source endpoint names.
+
+    :param position: LSN. Raises as `refusals.asking`.
+    """
+    log.info("replication task %s: starts at %s", task.identifier, position)
+    with asking("dms:StartReplicationTask", f"replication task {task.identifier}"):
+        dms.start_replication_task(
+            ReplicationTaskArn=task.arn, StartReplicationTaskType="start-replication", CdcStartPosition=position
+        )
 
 
 def _start(dms: Client, task: TaskState, how: str) -> None:

@@ -12,7 +12,7 @@ from psycopg import sql
 from crossfade import catalog, control
 from crossfade.catalog import Table
 from crossfade.connect import Connection, end_sessions
-from crossfade.engines.base import Progress, TableProgress
+from crossfade.engines.base import Progress, progress_of
 from crossfade.engines.logical.load import Loaded, TableChanged, WaveCopy, tables_held
 from crossfade.engines.logical.replication import Replication
 from crossfade.engines.logical.stream import Stream
@@ -123,22 +123,7 @@ class LogicalEngine(Replication):
 
     def progress(self) -> Progress:
         """What the journal says of every table."""
-        parts = self.journal.parts(self.record.id)
-        total = sum(part["bytes"] for part in parts) or 1
-        done = sum(part["bytes"] for part in parts if part["state"] == "streaming")
-        return Progress(
-            tables=tuple(
-                TableProgress(
-                    table=part["table_name"],
-                    wave=part["wave"],
-                    state=part["state"],
-                    rows=part["rows"],
-                    bytes=part["bytes"],
-                )
-                for part in parts
-            ),
-            part=done / total,
-        )
+        return progress_of(self.journal.parts(self.record.id))
 
     def release(self) -> None:
         """Nothing: rows run from server to server."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 
@@ -58,6 +58,8 @@ class Replication:
     :param subscriber: an autocommit session on the side they go to
     :param waves: number -> schema and name of its tables
     """
+
+    proved_in_pause: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -235,6 +237,10 @@ class Replication:
         """
         self._make_slots(seconds)
         self.resume()
+
+    def prove(self, deadline: float) -> str:
+        """A watermark through every stream. Raises `DeadlineExceeded`."""
+        return f"a watermark took {self.round_trip(deadline) * 1000:.1f} ms"
 
     def disarm(self) -> None:
         """Undo of arming, at any point of it: nothing is left."""

@@ -216,6 +216,7 @@ class LocalDms(DatabaseMigrationServiceBackend):
             made.remove_files()
             raise
         self.tasks[made.arn] = made
+        made.publish_ahead()
         return made
 
     def delete_replication_task(self, replication_task_arn: str) -> ReplicationTask:

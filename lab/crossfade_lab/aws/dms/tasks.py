@@ -89,6 +89,7 @@ class ReplicationTask(FakeReplicationTask):
         self.reloads: list[Document] = []
         self.log_position = 0  #: how much of log.txt has been shipped, bytes
         self.worker: Worker | None = None
+        self._publisher: Worker | None = None
         self._command = command
         self._rest = "ready"  # the state to return to from creating, modifying and testing
         self._due = time.monotonic() + CREATING_SECONDS
@@ -132,6 +133,7 @@ class ReplicationTask(FakeReplicationTask):
         for name, value in changes.items():
             setattr(self, name, value)
         self._pause_as("modifying", MODIFYING_SECONDS)
+        self.publish_ahead()
 
     def begin(self, start_type: str, *, start_position: str | None, stop_position: str | None) -> None:
         """Start a worker; the rules are those of StartReplicationTask in the AWS DMS API reference.
@@ -158,6 +160,31 @@ class ReplicationTask(FakeReplicationTask):
             self._fail(f"Last Error {error} Stop Reason FATAL_ERROR Error Level FATAL", "Stop Reason FATAL_ERROR")
             return
         self.worker = Worker(self._command, self.directory.path)
+
+    def publish_ahead(self) -> None:
+        """Let a worker make on the source what a slot needs that the endpoint names and somebody makes later.
+
+        Without parallel at AWS, whose DMS reads plugins that need nothing. The task stays `creating` meanwhile.
+        """
+        if self.migration_type != "cdc" or self.has_run or not self.source.settings.get("SlotName"):
+            return
+        try:
+            self.directory.write_spec(self._spec("start-replication", None))
+        except CannotConnect as error:
+            print(f"nothing is published for the slot of task {self.id}: {error}", flush=True)
+            return
+        self._publisher = Worker((*self._command, "--publish"), self.directory.path)
+
+    def _published(self) -> bool:
+        """Whether `publish_ahead` is over; what it has made is the task's."""
+        if self._publisher is None:
+            return True
+        if not self._publisher.ended():
+            return False
+        self._publisher = None
+        told = self.directory.status() or {}
+        self.report = {name: told[name] for name in ("slot", "publications") if told.get(name)}
+        return True
 
     def _require_startable(self, start_type: str) -> None:
         if start_type == "start-replication":
@@ -256,7 +283,7 @@ class ReplicationTask(FakeReplicationTask):
 
     def advance(self) -> None:
         """Take the next state that time or the worker brings; called by the supervisor."""
-        if self.status in ("creating", "modifying") and time.monotonic() >= self._due:
+        if self.status in ("creating", "modifying") and time.monotonic() >= self._due and self._published():
             self.status = self._rest
         if self.worker is None:
             return

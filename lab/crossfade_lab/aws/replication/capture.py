@@ -60,6 +60,13 @@ def publish(source: sessions.Connection, slot: str, tables: Sequence[Table]) -> 
         raise TaskFailed(f"Preparing the source for change capture failed: {error}") from error
 
 
+def published(source: sessions.Connection, slot: str) -> bool:
+    """Whether the slot's publications are there."""
+    query = "SELECT count(*) FROM pg_publication WHERE pubname = ANY(%s)"
+    row = source.execute(query, [list(publications(slot))]).fetchone()
+    return row is not None and row[0] == len(publications(slot))
+
+
 def create_slot(source: Endpoint, slot: str, waiting: Callable[[], None]) -> None:
     """Create the slot. The server waits for every transaction that is open now; `waiting` is called meanwhile.
 

@@ -46,6 +46,24 @@ class TaskSlot:
             capture.drop(self._spec.source, known["slot"])
         self._checkpoint.forget()
 
+    def publish_ahead(self, source: sessions.Connection, tables: Sequence[Table]) -> None:
+        """Publications for a slot that the endpoint names and its owner will make; nothing where it is there already.
+
+        AWS's DMS needs none. With pgoutput they must be older than the slot.
+
+        :raises TaskFailed: the source refuses
+        """
+        slot = str(self._spec.source.settings.get("SlotName") or "")
+        query = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s"
+        if slot and source.execute(query, [slot]).fetchone() is None:
+            self._board.set(slot=slot, publications=list(capture.publications(slot)))
+            self._board.publish()
+            capture.publish(source, slot, tables)
+
+    def _take(self, slot: str, *, own: bool = False) -> None:
+        self.show(slot)
+        self._checkpoint.save(slot=slot, own_slot=own)
+
     def make(self, source: sessions.Connection, tables: Sequence[Table], orders: Orders) -> None:
         """Publications, then the slot, then nothing else: what is read from here on comes after it.
 
@@ -56,10 +74,12 @@ class TaskSlot:
         slot = str(asked or capture.new_slot_name(self._spec.resource_id))
         query = "SELECT plugin FROM pg_replication_slots WHERE slot_name = %s"
         existing = source.execute(query, [slot]).fetchone()
+        if existing is not None and capture.published(source, slot):  # made anew they would stop the stream for good
+            self._take(slot)
+            return
         if existing is not None and existing[0] != capture.PLUGIN:
             raise TaskFailed(f"Replication slot {slot} has plugin {existing[0]}; the local DMS reads {capture.PLUGIN}")
-        self.show(slot)
-        self._checkpoint.save(slot=slot, own_slot=existing is None)
+        self._take(slot, own=existing is None)
         capture.publish(source, slot, tables)
         if existing is None:
             self._board.log("SOURCE_CAPTURE", "I", f"creating slot {slot}; waiting for open transactions")

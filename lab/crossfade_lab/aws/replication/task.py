@@ -56,6 +56,13 @@ def run(directory: Path) -> None:
         raise
 
 
+def publish_ahead(directory: Path) -> None:
+    """Publish a task's tables for a slot that its source endpoint names and somebody makes. Raises `TaskFailed`."""
+    spec, board = read_spec(directory), Board(directory)
+    with closing(sessions.connect(spec.source, "task")) as source:
+        TaskSlot(spec, board, Checkpoint(directory)).publish_ahead(source, read_tables(source, Mappings(spec.rules)))
+
+
 def _slow_stop(board: Board, orders: Orders) -> None:
     """A stop as slow as a test asks for."""
     if seconds := orders.faults.get("slow_stop_seconds"):

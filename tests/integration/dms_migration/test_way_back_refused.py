@@ -1,0 +1,224 @@
+"""The way back by AWS DMS where something goes wrong: undone cutovers, a task that fails, a lost slot; and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from crossfade import phases, watch
+from crossfade.cleanup import cleanup
+from crossfade.connect import Endpoint
+from crossfade.cutover import order, rollback_gate
+from crossfade.engines.dms import task
+from crossfade.engines.dms.resource import name_of
+from crossfade.engines.dms.starting import NothingArmed, prove_armed, start_armed
+from crossfade.engines.dms.stream import StreamLost
+from crossfade.migration import Migration
+from crossfade.routers.base import Direction, Side
+from crossfade.schema.compare import compare
+from crossfade.validation import run as validation
+from crossfade.validation.returned import confirm_return
+from crossfade_airflow.operators import StartWayBackOperator
+from crossfade_airflow.sensors import WayBackProvedSensor
+from crossfade_airflow.triggers import sampling
+from crossfade_lab.aws.local import ACCESS_KEY, REGION, SECRET_KEY
+from crossfade_lab.catalogs import catalogs, differences
+from crossfade_lab.processes import wait_until
+from crossfade_lab.shop import data as shop
+
+TABLES = (
+    'CREATE TABLE "Order Items" (id int PRIMARY KEY, note jsonb NOT NULL)',
+    """INSERT INTO "Order Items" SELECT n, json_build_object('text', repeat('x', n)) FROM generate_series(1, 200) n""",
+    "CREATE TABLE gate (id int PRIMARY KEY, open int NOT NULL)",
+    "INSERT INTO gate VALUES (1, 0)",
+    "GRANT SELECT ON gate TO shop_app",
+)
+SLOTS = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
+CHANGES = {
+    "dms": {
+        "back": {
+            "source": {"connection": "back_source", "tls": "none"},
+            "target": {"connection": "back_target", "tls": "none"},
+            "plugin": "pgoutput",
+        }
+    },
+    "rollback": {"way_back": "dms"},
+    "cutover": {
+        "approvers": ["alice"],
+        "application_roles": ["shop_app"],
+        "smoke": ["select 1 / open from public.gate"],
+    },
+}
+
+
+def seen(world: Any, side: str) -> Any:
+    with world.admin(side) as admin:
+        return catalogs(admin)
+
+
+@pytest.fixture(scope="module")
+def world(small_world: Callable[..., Any]) -> Any:
+    """A migration that streams, and has no way to open its gate: `before` and `empty` are the catalogs as they were."""
+    world = small_world(*TABLES, **CHANGES)
+    pair, known = world.pair, world.m.resolve
+    servers = {"back_source": pair.target, "back_target": pair.source}
+
+    def resolve(asked: str) -> Endpoint:
+        if asked not in servers:
+            found: Endpoint = known(asked)
+            return found
+        login = {"user": "shop_dms_back", "password": pair.logins.shop_dms_back, "dbname": world.database}
+        return Endpoint.from_dsn(asked, servers[asked].dsn(**login))
+
+    if not world.value("source", "SELECT count(*) FROM pg_roles WHERE rolname = 'shop_dms_back'"):
+        shop.grant_dms_back_roles(pair.source, pair.target, pair.logins)
+    going_back = replace(world, m=Migration(world.m.plan, resolve, world.m.clients))
+    catalogs_before = seen(world, "source"), seen(world, "target")
+    phases.prepare(going_back.m)
+    shop.let_local_dms_read_back(pair.target, world.database)
+    going_back.complete()
+    going_back.equal()
+    return SimpleNamespace(w=going_back, m=going_back.m, before=catalogs_before[0], empty=catalogs_before[1])
+
+
+def back_task(world: Any) -> task.TaskState | None:
+    return task.describe(world.w.dms, name_of(world.m.plan.name, "back"))
+
+
+def cut_over(world: Any) -> None:
+    validation.validate(world.m, run_id="one")
+    world.w.approve()
+    order.run(world.m, run_id="one")
+
+
+def roll_back(world: Any) -> None:
+    phases.record_rollback_approval(world.m, run_id="back", approver="alice", approved_at=datetime.now(UTC))
+    order.run(world.m, run_id="back", direction=Direction.BACK)
+
+
+OPEN, CLOSED = "UPDATE gate SET open = 1", "UPDATE gate SET open = 0"
+
+
+def test_before_a_cutover_nothing_waits_to_be_started(world: Any) -> None:
+    with pytest.raises(NothingArmed, match="is active"):
+        start_armed(world.m)
+
+
+def test_a_cutover_that_is_undone_leaves_no_slot_and_the_next_one_finds_its_task(world: Any) -> None:
+    with pytest.raises(order.CutoverUndone, match="smoke"):
+        cut_over(world)
+    assert world.w.value("target", SLOTS) == 0
+    made = back_task(world)
+    assert made is not None and not made.has_run
+    world.w.execute("source", OPEN)
+    cut_over(world)
+    assert world.w.value("target", SLOTS) == 1
+    found = back_task(world)
+    assert found is not None and found.arn == made.arn
+    assert found.migration_type == "cdc"
+
+
+def test_with_a_task_that_fails_nobody_goes_back_and_cleared_it_goes_on(world: Any) -> None:
+    start_armed(world.m)
+    found = back_task(world)
+    assert found is not None
+    assert wait_until(lambda: task.existing(world.w.dms, found.identifier).status == "running", seconds=30, every=0.1)
+    world.w.aws.fault(found.arn, fail="could not extend file: No space left on device")
+    assert wait_until(lambda: task.existing(world.w.dms, found.identifier).status == "failed", seconds=30, every=0.1)
+    with pytest.raises(order.Refused, match=r"by AWS DMS is broken: .* a database server is out of storage"):
+        roll_back(world)
+    watched = watch.watch(world.m)
+    assert watched is not None and "is broken" in " ".join(watched.findings)
+    assert "is broken" in rollback_gate.gate_body(world.m, run_id="back", declared=[])
+    world.w.aws.fault(found.arn)
+    start_armed(world.m)
+    assert prove_armed(world.m) < 60
+    validation.reconcile(world.m)
+    assert watch.watch(world.m).findings == ()  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def airflow(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's connections to all that the plan names."""
+    monkeypatch.setattr(sampling, "HAND_OVER", 0)
+    for conn_id in ("shop_source", "shop_target", "dms_source", "dms_target", "back_source", "back_target"):
+        found = world.m.resolve(conn_id)
+        login = {"host": found.host, "port": found.port, "schema": found.dbname, "login": found.user}
+        connection = {"conn_type": "postgres", "password": found.password, **login}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    extra = {"endpoint_url": world.w.aws.url, "region_name": REGION}
+    aws = {"conn_type": "aws", "login": ACCESS_KEY, "password": SECRET_KEY, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws))
+
+
+def run(world: Any, kind: Any, **given: Any) -> Any:
+    """Run one task of the plan with its trigger, as worker, triggerer and worker do."""
+    operator = kind(task_id="t", plan=world.m.plan.name, target_conn_id="shop_target", **given)
+    context = {"ti": SimpleNamespace(try_number=1)}
+    try:
+        return operator.execute(context)
+    except TaskDeferred as deferred:
+        _, arguments = deferred.trigger.serialize()
+        again = type(deferred.trigger)(**arguments)
+
+        async def first() -> Any:
+            async for event in again.run():
+                return event.payload
+
+        return operator.execute_complete(context, asyncio.run(first()))
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_rollback_that_is_undone_leaves_no_slot_and_rows_go_on_coming_back(world: Any) -> None:
+    world.w.execute("target", CLOSED)
+    world.w.execute("target", """INSERT INTO "Order Items" VALUES (900, '{"text": "on the target"}')""")
+    with pytest.raises(order.CutoverUndone, match="smoke"):
+        roll_back(world)
+    assert world.w.value("source", SLOTS) == 0
+    world.w.execute("target", """INSERT INTO "Order Items" VALUES (901, '{"text": "after the undo"}')""")
+    new = """SELECT id, note->>'text' FROM "Order Items" WHERE id >= 900 ORDER BY 1"""
+    both = [(900, "on the target"), (901, "after the undo")]
+    assert wait_until(lambda: world.w.rows("source", new) == both, seconds=30, every=0.1), back_task(world)
+    world.w.execute("target", OPEN)
+    roll_back(world)
+    with world.w.admin("source") as conn, pytest.raises(psycopg.errors.IntegrityError):
+        conn.execute("""INSERT INTO "Order Items" VALUES (902, NULL)""")
+    again = run(world, StartWayBackOperator)
+    assert again == name_of(world.m.plan.name, "again")
+    proved = run(world, WayBackProvedSensor, replication_task_id=again, poke_interval=0.2, timeout=60)
+    assert 0 < proved["seconds"] < 60
+    assert "the target is kept current" in " ".join(confirm_return(world.m))
+    assert world.w.value("target", SLOTS) == 0
+    assert back_task(world) is None
+
+
+def test_a_slot_that_is_lost_is_said_and_cleaning_up_leaves_nothing(world: Any) -> None:
+    cut_over(world)
+    slot = f"crossfade_{world.m.plan.name}_1_back"
+    world.w.execute("target", f"SELECT pg_drop_replication_slot('{slot}')")
+    with pytest.raises(StreamLost, match="The way back is lost"):
+        start_armed(world.m)
+    with pytest.raises(order.Refused, match="The way back is lost"):
+        roll_back(world)
+    cleanup(world.m, run_id="end", early=True, reopen_source=True)
+    left = differences(world.before, seen(world.w, "source"))
+    owners = ("acl {}", "acl {shop_owner=")  # what was granted and revoked leaves the owner's own, which were implied
+    assert [line for line in left if not any(own in line for own in owners)] == []
+    with world.m.session(Side.SOURCE, "test") as source, world.m.session(Side.TARGET, "test") as target:
+        assert [str(each) for each in compare(source, target, world.m.plan.tables)] == []
+    after = seen(world.w, "target")
+    for kind in ("publications", "subscriptions", "slots", "origins", "namespaces"):
+        assert after[kind] == world.empty[kind], kind
+    assert [line for line in after["roles"] - world.empty["roles"] if not line.startswith("shop_")] == []
+    mine = name_of(world.m.plan.name)
+    assert [t for t in world.w.dms.describe_replication_tasks()["ReplicationTasks"] if mine in str(t)] == []
+    assert [e for e in world.w.dms.describe_endpoints()["Endpoints"] if mine in str(e)] == []
