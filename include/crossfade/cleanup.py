@@ -17,6 +17,7 @@ from crossfade.engines.dms.engine import DmsEngine
 from crossfade.errors import CrossfadeError, PreconditionError
 from crossfade.journal import Journal, MigrationRecord, NoMigration, State
 from crossfade.journal_evidence import Approval
+from crossfade.quantities import spoken
 from crossfade.remains import Rows
 from crossfade.routers.base import Direction, Restartable, Router, Side
 from crossfade.schema.database import give_up_grants
@@ -166,7 +167,7 @@ def _of_promise(record: MigrationRecord, *, approved: bool) -> Iterator[str]:
     if left > timedelta(0) and not approved:
         since = f"since {record.cut_over_at:%Y-%m-%d %H:%M} UTC" if record.cut_over_at else "since a time not known"
         yield (
-            f"the target serves {since}, and the way back is promised for {str(left).split('.')[0]} more "
+            f"the target serves {since}, and the way back is promised for {spoken(left)} more "
             "(rollback.window). Wait; or approve it in the gate of the cleanup DAG, or use --early"
         )
 

@@ -12,7 +12,7 @@ from crossfade.connect import Connection
 from crossfade.cutover.gate_lines import edited, in_the_way
 from crossfade.engines.dms.records import DmsRecords
 from crossfade.journal import Journal, MigrationRecord
-from crossfade.quantities import format_duration
+from crossfade.quantities import spoken
 from crossfade.routers.base import Side
 
 if TYPE_CHECKING:
@@ -54,19 +54,18 @@ def _since(record: MigrationRecord, now: datetime) -> Iterator[str]:
     if record.cut_over_at is None:
         yield "| the target serves since | unknown: the journal holds no moment of a cutover |"
     else:
-        served = timedelta(seconds=int((now - record.cut_over_at).total_seconds()))
+        served = spoken(now - record.cut_over_at)
         yield f"| the target serves since | {record.cut_over_at:%Y-%m-%d %H:%M:%S} UTC, {served} ago |"
     window, left = record.plan.rollback.window, promised_for(record, now)
     if record.plan.rollback.way_back == "none":
         yield "| the way back | there is none (`rollback.way_back` is none) |"
     elif left > timedelta(0):
-        left = timedelta(seconds=int(left.total_seconds()))
         yield (
-            f"| the way back is promised | **for {left} more** (`rollback.window` is {format_duration(window)}): to "
+            f"| the way back is promised | **for {spoken(left)} more** (`rollback.window` is {spoken(window)}): to "
             "approve gives it up early |"
         )
     else:
-        yield f"| the way back is promised | no more: `rollback.window`, {format_duration(window)}, has passed |"
+        yield f"| the way back is promised | no more: `rollback.window`, {spoken(window)}, has passed |"
 
 
 def _taken(record: MigrationRecord, target: Connection) -> str:

@@ -57,6 +57,14 @@ def format_duration(value: timedelta) -> str:
     return f"{value.total_seconds():f}".rstrip("0").rstrip(".") + "s"
 
 
+def spoken(span: timedelta) -> str:
+    """``47 h 59 min``, ``3 min 20 s``: for people."""
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min")] if hours else [(minutes, "min"), (seconds, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
+
+
 Size = Annotated[
     int,
     BeforeValidator(parse_size),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crossfade import catalog
@@ -12,7 +12,7 @@ from crossfade.cutover.gate_lines import edited, in_the_way
 from crossfade.cutover.section import opened
 from crossfade.errors import CrossfadeError
 from crossfade.journal import MigrationRecord, State
-from crossfade.quantities import format_duration, format_size
+from crossfade.quantities import format_size, spoken
 from crossfade.routers.base import Direction, Foreseeing
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ def _since(record: MigrationRecord, now: datetime) -> Iterator[str]:
         yield "| the target serves since | unknown: the journal holds no moment of a cutover |"
         return
     window, served = record.plan.rollback.window, now - record.cut_over_at
-    yield f"| the target serves since | {record.cut_over_at:%Y-%m-%d %H:%M:%S} UTC, {_spoken(served)} ago |"
+    yield f"| the target serves since | {record.cut_over_at:%Y-%m-%d %H:%M:%S} UTC, {spoken(served)} ago |"
     if served < window:
-        promise = f"for {_spoken(window - served)} more"
+        promise = f"for {spoken(window - served)} more"
     else:
         promise = "**no more**: possible only as long as nothing stands in the way and nobody has cleaned up"
-    yield f"| the way back is promised | {promise} (`rollback.window` is {format_duration(window)}) |"
+    yield f"| the way back is promised | {promise} (`rollback.window` is {spoken(window)}) |"
 
 
 def _taken(record: MigrationRecord, section: Section) -> str:
@@ -92,11 +92,3 @@ def _lag(carrier: Carrier) -> str:
         return "unknown"
     seconds = "none has arrived" if lag.seconds is None else f"{lag.seconds * 1000:.0f} ms"
     return f"{seconds}, {format_size(lag.bytes)} not yet confirmed"
-
-
-def _spoken(span: timedelta) -> str:
-    minutes, seconds = divmod(int(span.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -84,7 +84,7 @@ def test_from_the_first_look_of_the_guard_to_the_end(world: Any, plan: str, tmp_
     with pytest.raises(NotApproved, match="clear approve_cleanup"):
         cleaning.execute(RUN)
     status, said = run("cleanup", plan)
-    assert (status, "promised for 1 day" in said) == (1, True)
+    assert (status, "promised for 47 h" in said) == (1, True)
     status, said = run("cleanup", plan, "--early", typed="shopp\n")
     assert (status, "not the plan's name" in said) == (1, True)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfade.quantities import format_duration, format_size, parse_duration, parse_size
+from crossfade.quantities import format_duration, format_size, parse_duration, parse_size, spoken
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,14 @@ def test_a_duration_beyond_what_can_be_counted_is_refused() -> None:
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
 def test_a_duration_that_was_written_is_read_as_the_same(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (3600, "1 h"), (172_799, "47 h 59 min"), (172_800, "48 h")],
+)
+def test_a_span_is_said_as_people_say_it(seconds: float, said: str) -> None:
+    assert spoken(timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(
