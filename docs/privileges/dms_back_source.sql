@@ -1,5 +1,5 @@
--- Least privilege for rollback.way_back: dms, on the SOURCE: the role that AWS DMS logs in as to bring rows back, and what
--- the role of the migration needs for that. Run by an administrator, in the database to be moved:
+-- Least privilege for rollback.way_back: dms, on the SOURCE: the role that AWS DMS logs in as to bring rows back, and
+-- what the role of the migration needs for that. Run by an administrator, in the database to be moved:
 --   psql -v role=shop_dms_back -v password=… -v migration=crossfade -f dms_back_source.sql
 -- The role must be DMS's alone, since a rollback locks it out: not the migration's, not an application's, no superuser. It
 -- may be DMS's role of docs/privileges/dms_source.sql, unless that may write; then only the grants below are needed.

@@ -164,6 +164,13 @@ class Dms(Section):
     load_timeout: Duration = parse_duration("7d")
     """How long the full load may take."""
 
+    @property
+    def connections(self) -> set[str]:
+        """Of the endpoints that are made: DMS's roles are theirs, where the plan does not name these."""
+        back = self.back or Back()
+        ends = (self.source, self.target, back.source, back.target, back.again)
+        return {end.connection for end in ends if isinstance(end, NewEndpoint)}
+
     def missing_for_way_back(self) -> Iterator[str]:
         """Keys of endpoints that a way back by DMS needs, and that cannot be made of what is known."""
         back = self.back or Back()

@@ -27,6 +27,8 @@ def pack(m: Migration) -> dict[str, Any]:
     watched = Migration(m.plan, resolve, m.clients, m.ssh, m.http)
     for endpoint in ("source", "target", "source_from_target", "target_from_source"):
         getattr(watched, endpoint)
+    for connection in m.plan.dms.connections if m.plan.dms else ():
+        resolve(connection)
     for router in (*watched.routers(), *watched.readers()):
         router.close()
     switches = [entry.switch for entry in m.plan.routers if isinstance(entry, PgBouncerRouter)]

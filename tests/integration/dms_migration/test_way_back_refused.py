@@ -17,8 +17,10 @@ from airflow.sdk.exceptions import TaskDeferred
 from crossfade import phases, watch
 from crossfade.cleanup import cleanup
 from crossfade.connect import Endpoint
-from crossfade.cutover import order, rollback_gate
+from crossfade.cutover import luggage, order, recovery, rollback_gate
+from crossfade.cutover.decision import Decision
 from crossfade.engines.dms import task
+from crossfade.engines.dms.access import dms_role, role_of_way_back
 from crossfade.engines.dms.resource import name_of
 from crossfade.engines.dms.starting import NothingArmed, prove_armed, start_armed
 from crossfade.engines.dms.stream import StreamLost
@@ -113,6 +115,29 @@ def test_before_a_cutover_nothing_waits_to_be_started(world: Any) -> None:
         start_armed(world.m)
 
 
+def test_who_takes_over_without_airflow_knows_the_roles_of_dms(world: Any) -> None:
+    taken = luggage.unpack(luggage.pack(world.m))
+    assert {dms_role(taken, side) for side in Side} == {"shop_dms"}
+    assert {role_of_way_back(taken, side) for side in Side} == {"shop_dms_back"}
+
+
+def dies(world: Any, act: Callable[[Any], None]) -> None:
+    """A cutover or rollback that fails in the pause and undoes nothing; then whoever takes over settles it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order, "undo", lambda section, steps: Decision.ABORT)
+        with pytest.raises(order.CutoverUndone, match="smoke"):
+            act(world)
+    assert world.w.value("target", SLOTS) == 1
+    recovery.settle(luggage.unpack(luggage.pack(world.m)), patience=0)
+
+
+def test_a_cutover_that_dies_in_the_pause_is_settled_without_a_slot(world: Any) -> None:
+    dies(world, cut_over)
+    assert world.w.value("target", SLOTS) == 0
+    world.w.execute("source", """INSERT INTO "Order Items" VALUES (800, '{"text": "still streaming"}')""")
+    world.w.arrives('SELECT id, note FROM "Order Items" WHERE id >= 800 ORDER BY 1')
+
+
 def test_a_cutover_that_is_undone_leaves_no_slot_and_the_next_one_finds_its_task(world: Any) -> None:
     with pytest.raises(order.CutoverUndone, match="smoke"):
         cut_over(world)
@@ -181,6 +206,8 @@ def run(world: Any, kind: Any, **given: Any) -> Any:
 def test_a_rollback_that_is_undone_leaves_no_slot_and_rows_go_on_coming_back(world: Any) -> None:
     world.w.execute("target", CLOSED)
     world.w.execute("target", """INSERT INTO "Order Items" VALUES (900, '{"text": "on the target"}')""")
+    dies(world, roll_back)
+    assert world.w.value("source", SLOTS) == 0
     with pytest.raises(order.CutoverUndone, match="smoke"):
         roll_back(world)
     assert world.w.value("source", SLOTS) == 0

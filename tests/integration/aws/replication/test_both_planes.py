@@ -18,7 +18,7 @@ def wait(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def tested_ends(task: Task, dms: Any, **of_source: Any) -> tuple[str, dict[str, str]]:
+def reached_ends(task: Task, dms: Any, **of_source: Any) -> tuple[str, dict[str, str]]:
     """An instance, and an endpoint for each side, reached from it. :param of_source: its PostgreSQLSettings"""
     for side in ("source", "target"):
         task.execute(side, "DROP ROLE IF EXISTS dms; CREATE ROLE dms LOGIN SUPERUSER PASSWORD 'sesame-street'")
@@ -45,7 +45,7 @@ def test_a_task_of_the_api_loads_streams_stops_resumes_reloads_and_is_deleted(ta
     task.execute("source", "INSERT INTO t VALUES (1, 'a')")
     with scratch_directory() as directory, LocalAws(directory) as aws:
         dms = aws.client("dms")
-        instance, endpoints = tested_ends(task, dms)
+        instance, endpoints = reached_ends(task, dms)
         settings = {
             "FullLoadSettings": {"TargetTablePrepMode": "TRUNCATE_BEFORE_LOAD", "StopTaskCachedChangesApplied": True}
         }
@@ -96,7 +96,7 @@ def test_a_task_from_a_slot_that_its_owner_makes_begins_there_and_leaves_it(task
     task.both("CREATE TABLE t (id int PRIMARY KEY, v varchar(9))")
     with scratch_directory() as directory, LocalAws(directory) as aws:
         dms = aws.client("dms")
-        instance, endpoints = tested_ends(task, dms, SlotName="mine")
+        instance, endpoints = reached_ends(task, dms, SlotName="mine")
         arn = dms.create_replication_task(
             ReplicationTaskIdentifier="named", SourceEndpointArn=endpoints["source"],
             TargetEndpointArn=endpoints["target"], ReplicationInstanceArn=instance, MigrationType="cdc",
