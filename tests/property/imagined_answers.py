@@ -103,19 +103,19 @@ def new_attempt(server: Server, params: Any) -> dict[str, Any]:
     """A row of it."""
     attempt, _, direction, generation, _ = params
     row = {"id": attempt, "direction": str(direction), "generation": generation, "decision": None, "finished": False}
-    return {**row, "asked": False, "beat": server.database.scheduler.now, "beaten": False}
+    return {**row, "asked": False, "beat": server.database.scheduler.now}
 
 
 @says("SELECT id, document, direction, generation, decision")
 def _(server: Server, session: Session, state: State, params: Any) -> Rows:
     found = sorted(state.attempts, key=lambda row: row["generation"])[-1:]
-    return [{**row, "document": {}, "silent": server.silent(row), "beaten": server.beaten(row)} for row in found]
+    return [{**row, "document": {}, "silent": server.silent(row)} for row in found]
 
 
 @says("SET heartbeat_at")
 def _(server: Server, session: Session, state: State, params: Any) -> int:
     for row in of(state, params[0]):
-        row |= {"beat": server.database.scheduler.now, "beaten": True}
+        row["beat"] = server.database.scheduler.now
     return 1
 
 

@@ -69,10 +69,6 @@ class Server:
         """Seconds since its heartbeat."""
         return 0.0 if self.beats(attempt["id"]) else float(self.database.scheduler.now - attempt["beat"])
 
-    def beaten(self, attempt: dict[str, Any]) -> bool:
-        """Whether there was a heartbeat."""
-        return attempt["beaten"] or self.beats(attempt["id"])
-
 
 def grant(database: Database, verb: str, grantee: str, option: str) -> None:
     """Of CONNECT."""

@@ -51,7 +51,7 @@ class Watching:
         for database in self.world.databases.values():
             for attempt in database.state.attempts:
                 if attempt["id"] == self.watch.attempt:
-                    attempt |= {"beat": self.world.scheduler.now, "beaten": True}
+                    attempt["beat"] = self.world.scheduler.now
         self.alive = False
         if self.takes_over is not None:
             self.world.kill(self.takes_over, lands=False)

@@ -48,7 +48,6 @@ class Attempt:
     decision: Decision | None
     finished: bool
     silent: float = 0.0  #: seconds since its heartbeat
-    beaten: bool = True  #: whether there was a heartbeat: until its watchdog runs, nobody is held
 
     @property
     def authority(self) -> Side:
@@ -147,8 +146,7 @@ def newest(conn: Connection, plan: str) -> Attempt | None:
         control.install(conn, Side.SOURCE)
     row = conn.execute(
         "SELECT id, document, direction, generation, decision, finished_at IS NOT NULL AS finished,"
-        " extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent,"
-        " heartbeat_at - started_at > interval '10 ms' AS beaten"  # a row's two defaults differ by microseconds
+        " extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent"
         " FROM crossfade.attempt WHERE plan = %s ORDER BY generation DESC, started_at DESC LIMIT 1",
         [plan],
     ).fetchone()
@@ -162,7 +160,6 @@ def newest(conn: Connection, plan: str) -> Attempt | None:
         decision=Decision(row["decision"]) if row["decision"] else None,
         finished=row["finished"],
         silent=row["silent"],
-        beaten=row["beaten"],
     )
 
 

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STALE = 5.0  #: seconds without a heartbeat, which comes every second for as long as the watchdog's host lives
-#: Seconds without any heartbeat at all: before the watchdog runs, which a busy machine takes its time to start, nobody
-#: is held.
-NEVER_BEATEN = 30.0
+#: Seconds without a heartbeat, which comes every second for as long as the watchdog's host lives. Entering the attempt
+#: is the first: the watchdog runs before that.
+STALE = 5.0
 CLOCKS = 5.0  #: seconds that the clocks of our hosts may differ
 
 
@@ -75,7 +74,7 @@ class Guard:
         Raises what `recovery.settle` raises: then again a little later.
         """
         attempt = self.look()
-        if attempt is None or attempt.silent < (STALE if attempt.beaten else NEVER_BEATEN):
+        if attempt is None or attempt.silent < STALE:
             return None
         log.warning("the heartbeat of attempt %s is %.1f s old: settling its traffic", attempt.id, attempt.silent)
         return recovery.settle(self.m, only=attempt.id, patience=0)

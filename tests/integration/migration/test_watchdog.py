@@ -201,6 +201,18 @@ def test_a_watchdog_whose_task_is_done_leaves_everything_alone(writing: Any) -> 
         decision.finish(source, attempt)
 
 
+def test_a_host_that_is_lost_before_its_first_heartbeat_is_noticed_as_soon(writing: Any) -> None:
+    world, workload = writing
+    with world.m.session(Side.SOURCE, "one") as source, world.m.session(Side.TARGET, "one") as target:
+        decision.open_attempt(source, target, world.m.plan, Direction.FORWARD)
+    guard = Guard(world.m)
+    assert guard.act() is None
+    assert processes.wait_until(lambda: guard.act() is not None, seconds=2 * STALE, every=0.5)
+    guard.close()
+    served_again(workload)
+    assert settled(world)
+
+
 def _heartbeat(conn: psycopg.Connection[Any], attempt: UUID) -> datetime:
     row = conn.execute("SELECT heartbeat_at FROM crossfade.attempt WHERE id = %s", [attempt]).fetchone()
     assert row is not None
