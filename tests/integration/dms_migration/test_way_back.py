@@ -78,7 +78,7 @@ def findings(world: Any) -> str:
 
 
 def test_there_and_back_again_and_there_nothing_is_lost(make_world: Callable[..., Any], tmp_path: Path) -> None:
-    world = going_back(make_world(rows=1_000, rollback={"way_back": "dms"}, dms=DMS))
+    world = going_back(make_world(rows=1_000, rollback={"way_back": "dms"}, dms=DMS, lag={"max_seconds": 30.0}))
     spec = Spec(
         endpoints=[world.bouncers[0].dsn(user="shop_app", dbname="shop")],
         directory=str(tmp_path / "ledger"),

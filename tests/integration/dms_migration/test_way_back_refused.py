@@ -54,8 +54,10 @@ CHANGES = {
         }
     },
     "rollback": {"way_back": "dms"},
+    "lag": {"max_seconds": 30.0},  # after an undo DMS tries again after five seconds
     "cutover": {
         "approvers": ["alice"],
+        "max_pause": "30s",
         "application_roles": ["shop_app"],
         "smoke": ["select 1 / open from public.gate"],
     },
