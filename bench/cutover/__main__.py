@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="cutovers and rollbacks by product and by runbook")
     parser.add_argument("--chain-rounds", type=int, default=2, help="cutovers by the chain of Airflow tasks")
     parser.add_argument("--tps", type=float, default=1000, help="transactions a second of all clients together")
-    parser.add_argument("--clients", type=int, default=32, help="a quarter of them keep a ledger, others are pgbench's")
+    parser.add_argument("--clients", type=int, default=32, help="an eighth of them keep a ledger, others are pgbench's")
     parser.add_argument("--rows", type=int, default=100_000, help="of the shop")
     parser.add_argument("--out", type=Path, default=OUT, help="where the figures go")
     parser.add_argument("--skip-airflow", action="store_true", help="leave out the chain of Airflow tasks")

@@ -29,7 +29,7 @@ UPDATE customers SET credit = credit + 0.01 WHERE id = :customer;
 INSERT INTO events (uid, kind, value, payload) VALUES ('{mark}', 'sample', :client_id, '{{"bench": true}}');
 COMMIT;
 """
-LEDGER_SHARE = 4  #: of so many clients one keeps a ledger
+LEDGER_SHARE = 8  #: of so many clients one keeps a ledger
 DURATION = 3600  #: seconds after which pgbench ends by itself
 END_SECONDS = 20.0
 
