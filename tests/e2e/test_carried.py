@@ -8,7 +8,7 @@ import pytest
 from crossfade_lab.verdict import verify
 from crossfade_lab.workload import WorkloadProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]  # each task without a scheduler: dms_migration/test_operators.py
 
 DAG, GATE = "carried.migrate", "approve_cutover"
 
@@ -55,7 +55,6 @@ def test_its_slot_is_gone_and_no_secret_was_logged(stage, story):
     assert stage.logins.shop_dms not in logs
 
 
-@pytest.mark.slow
 def test_it_can_go_back_natively_and_loses_nothing(stage, story):
     with WorkloadProcess(stage.workload("carried", rate=30)):
         run = stage.roll_back("carried")

@@ -46,6 +46,7 @@ def test_a_rejection_leaves_everything_as_it_was(stage, rejected):
         psycopg.connect(app)
 
 
+@pytest.mark.slow
 def test_a_gate_marked_as_success_by_hand_opens_nothing(stage, rejected):
     run = stage.migrate("doubted")
     stage.until_the_gate("doubted", run)

@@ -6,7 +6,7 @@ import pytest
 
 from crossfade_lab.processes import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]  # a killed wave: tests/integration/migration/test_load.py
 
 DAG = "killed.migrate"
 BLOCKED = "payments"

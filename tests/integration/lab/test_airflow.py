@@ -29,7 +29,7 @@ def gate():
 gate()
 """
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]  # a second Airflow beside that of tests/e2e
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from crossfade.cutover import decision, fence, order, recovery, steps
 from crossfade.cutover.decision import Decision
 from crossfade.journal import State
 from crossfade.routers.base import Direction, Side
+from crossfade.validation import run as validation
 from crossfade_lab import verdict
 from crossfade_lab.workload import Spec, WorkloadProcess
 
@@ -106,8 +107,12 @@ def test_a_task_that_was_believed_dead_cannot_lift_the_fence_of_its_successor(re
 
 
 def test_a_task_whose_sessions_were_ended_undoes_and_leaves_its_successor_alone(
-    ready: Any, monkeypatch: pytest.MonkeyPatch
+    make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    patient = {"approvers": ["alice"], "application_roles": ["shop_app"], "max_pause": "2min"}
+    ready = make_world(cutover=patient)  # or its watchdog would end the first task, which is this process
+    ready.load()
+    validation.validate(ready.m, run_id="one")
     ready.approve()
     real, seen = steps.Drain.run, []
 

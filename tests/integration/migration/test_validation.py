@@ -23,6 +23,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 def test_twenty_validations_under_load_raise_no_false_alarm(make_world: Callable[..., Any], ledger: Path) -> None:
     world = make_world(rows=10_000)
     world.load()
