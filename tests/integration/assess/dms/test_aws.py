@@ -16,7 +16,7 @@ ENDPOINTS = "dms_aws.endpoints"
 def test_endpoints_that_are_swapped(dms_stage: DmsStage) -> None:
     plan = dms_stage.plan({"source": dms_stage.target, "target": dms_stage.source})
     found = dms_stage.problems(ENDPOINTS, plan)
-    assert ["Are dms.source and dms.target swapped?" in problem.seen for problem in found] == [True, True]
+    assert ["Are source and target swapped?" in problem.seen for problem in found] == [True, True]
     swapped = dms_stage.problems("dms_aws.databases", plan)
     assert ["the other side of the migration" in problem.seen for problem in swapped] == [True, True]
 
