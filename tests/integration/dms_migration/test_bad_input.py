@@ -81,7 +81,7 @@ def refused(world: Any, given: dict[str, str], says: str, act: Callable[..., Any
         ({"instance": NO_INSTANCE}, "has no replication instance .*NOSUCHINSTANCE, the plan's dms.instance.* Correct"),
         ({"source": UNKNOWN}, "has no endpoint .*NOSUCHENDPOINT, the plan's dms.source.* Correct the ARN"),
         ({"target": UNKNOWN}, "has no endpoint .*NOSUCHENDPOINT, the plan's dms.target.* Correct the ARN"),
-        ({"source": "target", "target": "source"}, "which is a target endpoint. Are dms.source and dms.target swapped"),
+        ({"source": "target", "target": "source"}, "which is a target endpoint. Are source and target swapped"),
         ({"source": "source", "target": "source"}, "are the same endpoint"),
         ({"target_role": "nobody_s"}, "'nobody_s', which does not exist there or may not log in. Create it"),
         ({"source_role": "nobody_s"}, "'nobody_s', which does not exist there or may not log in. Create it"),
