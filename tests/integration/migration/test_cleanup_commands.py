@@ -72,7 +72,7 @@ def test_from_the_first_look_of_the_guard_to_the_end(world: Any, plan: str, tmp_
     body = gate_body(world.m, run_id="manual", declared=["load.waves: 2 -> 3"])
     for said in (
         "Nothing stands in the way right now",
-        "| the way back is promised | **for 1 day, 23:",
+        "| the way back is promised | **for 47 h 59 min more",
         "subscription `crossfade_shop_2_back` on the source",
         "slot `crossfade_shop_2_back` on the target",
         "the schema `crossfade` of the target, with the journal",
