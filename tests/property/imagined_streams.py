@@ -113,9 +113,15 @@ class ImaginedStream:
         there = self.name in publisher.database.state.slots
         return {"active_pid": None, "wal_status": "reserved"} if there else None
 
-    def disable(self, subscriber: Session, publisher: Session, deadline: float) -> None:
-        """Its worker has ended when this returns."""
+    def disable(self, subscriber: Session) -> None:
+        """Its worker ends at once."""
         self._set(subscriber, enabled=False)
+
+    def stopped(self, subscriber: Session, publisher: Session) -> bool:
+        """By both sides' word."""
+        subscriber.execute("SELECT 1")
+        publisher.execute("SELECT 1")
+        return not subscriber.database.state.subscriptions[self.name].enabled
 
     def enable(self, subscriber: Session) -> None:
         """Go on."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BREATH = 0.25  #: seconds that clients have to themselves after the opening: their poolers log in anew
+
 #: In which state each begins, which it enters, and which it ends in.
 _STATES = {
     Direction.FORWARD: (State.ACTIVE, State.CUTTING_OVER, State.CUT_OVER),
@@ -222,6 +224,7 @@ def _critical(section: Section, steps: list[Step], watchdog: Watchdog) -> Cutove
 
 def _afterwards(section: Section, watchdog: Watchdog) -> None:
     """Clients are served. What goes wrong here the watchdog tries again."""
+    time.sleep(BREATH)
     try:
         section.carrier.retire()
         recovery.enter_opened(

@@ -56,8 +56,8 @@ class PendingNotNull:
 
     def refresh(self) -> list[Dropped]:
         """The entries as they are now. Raises `ColumnGone`."""
-        self._states = self._read()
         self._pending = self._ledger.pending(Kind.NOT_NULL)
+        self._states = self._read() if self._pending else {}
         if gone := [entry for entry in self._pending if entry.id not in self._states]:
             raise ColumnGone(entries=gone)
         return self._pending
@@ -78,7 +78,8 @@ class PendingNotNull:
             ]
             self._alter(entries, "refusing NULL in", checks)
             added.update(entry.id for entry in entries)
-        self.refresh()
+        if added:
+            self.refresh()
         return added
 
     def validate(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
@@ -73,6 +74,7 @@ class Replication:
         self.m, self.direction, self.publisher, self.subscriber = m, direction, publisher, subscriber
         self.streams = m.streams(waves, direction)
         self.marks = Watermarks(publisher, subscriber, [stream.watermark for stream in self.streams])
+        self._live = False  #: `arm_ahead` made it run
 
     def exempt(self, side: Side) -> set[str]:
         """The role with which the subscriber logs in, on the publisher."""
@@ -148,7 +150,14 @@ class Replication:
     def stop(self, deadline: float) -> None:
         """Disable every subscription; returns when nothing can be applied any more. Raises `DeadlineExceeded`."""
         for stream in self.streams:
-            stream.disable(self.subscriber, self.publisher, deadline)
+            stream.disable(self.subscriber)
+        for stream in self.streams:
+            wait_until(
+                partial(stream.stopped, self.subscriber, self.publisher),
+                deadline,
+                f"stopping the subscription {stream.name}",
+                "its worker is still there",
+            )
 
     def resume(self) -> None:
         """Go on applying, where it was stopped and no reverse traffic has been."""
@@ -169,6 +178,7 @@ class Replication:
 
     def drop(self) -> None:
         """Remove subscriptions, slots, publications and watermarks; safe to call again."""
+        self._live = False
         self.retire()
         for stream in self.streams:
             stream.unpublish(self.publisher)
@@ -200,6 +210,7 @@ class Replication:
             if live:
                 self.arm(SLOT_SECONDS)
                 self.round_trip(time.monotonic() + PROOF_SECONDS)
+                self._live = True
         except (psycopg.Error, DeadlineExceeded) as error:
             raise CannotArm(direction=self.direction, reason=str(error)) from error
         finally:
@@ -233,10 +244,11 @@ class Replication:
         """
         Make the slots that are not there, and start applying. Before any application writes to the publisher.
 
-        Nothing where it is live already.
+        Nothing where `arm_ahead` made it live; `prove` tells whether it still is.
         """
-        self._make_slots(seconds)
-        self.resume()
+        if not self._live:
+            self._make_slots(seconds)
+            self.resume()
 
     def prove(self, deadline: float) -> str:
         """A watermark through every stream. Raises `DeadlineExceeded`."""

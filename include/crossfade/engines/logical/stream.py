@@ -159,20 +159,14 @@ class Stream:
         """The slot's state; None where there is none."""
         return publisher.execute(_QUERIES["slot"], {"name": self.name}).fetchone()
 
-    def disable(self, subscriber: Connection, publisher: Connection, deadline: float) -> None:
-        """
-        Stop applying; returns when nothing can be applied any more.
-
-        DISABLE returns at once, but the worker lives on for up to seconds and still applies: hence the wait for
-        its end on both sides. :param deadline: of `time.monotonic()`. Raises `DeadlineExceeded`.
-        """
+    def disable(self, subscriber: Connection) -> None:
+        """Begin to stop applying: the worker lives on for up to seconds and still applies, until `stopped`."""
         subscriber.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(self.name)))
 
-        def quiet() -> bool:
-            found, slot = self.subscription(subscriber), self.slot(publisher)
-            return not (found and found["pid"]) and not (slot and slot["active_pid"])
-
-        wait_until(quiet, deadline, f"stopping the subscription {self.name}", "its worker is still there")
+    def stopped(self, subscriber: Connection, publisher: Connection) -> bool:
+        """Whether nothing can be applied any more: the worker's end is seen on both sides."""
+        found, slot = self.subscription(subscriber), self.slot(publisher)
+        return not (found and found["pid"]) and not (slot and slot["active_pid"])
 
     def enable(self, subscriber: Connection) -> None:
         """Go on applying, where it was disabled."""
