@@ -126,7 +126,7 @@ class Report(_Found):
     @property
     def verdict(self) -> Verdict:
         """The worst of all."""
-        return Verdict.worst(each.verdict for each in (*self.checks, *self.tables))
+        return Verdict.worst([*(check.verdict for check in self.checks), *(table.verdict for table in self.tables)])
 
     @property
     def seconds(self) -> float:
