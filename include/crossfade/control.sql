@@ -188,3 +188,19 @@ ALTER TABLE crossfade.resource
     DROP CONSTRAINT resource_kind_check,
     ADD CONSTRAINT resource_kind_check CHECK (kind IN ('instance', 'source endpoint', 'target endpoint', 'task', 'slot',
         'back source endpoint', 'back target endpoint', 'back task', 'again source endpoint', 'again task'));
+
+-- target_5: how much a validation compares, and how far it is
+ALTER TABLE crossfade.validation
+    ADD COLUMN mode text NOT NULL DEFAULT 'full' CHECK (mode IN ('quick', 'sample', 'full'));
+CREATE TABLE crossfade.validation_part (
+    validation_id uuid NOT NULL REFERENCES crossfade.validation,
+    table_name text NOT NULL,
+    number integer NOT NULL,
+    keyed boolean NOT NULL,
+    lower text[],
+    upper text[],
+    result jsonb,
+    done_at timestamptz,
+    PRIMARY KEY (validation_id, table_name, number)
+);
+COMMENT ON TABLE crossfade.validation_part IS 'Part of a table: a range of keys, or all of it; with what its comparison found. A killed run goes on with the others.';

@@ -76,10 +76,21 @@ class Evidence:
 
     # --- validation and approval ----------------------------------------------------------------------------------
 
-    def begin_validation(self, migration: UUID, run_id: str) -> UUID:
-        """Enter that a validation begins."""
-        query = "INSERT INTO crossfade.validation (migration_id, run_id) VALUES (%s, %s) RETURNING id"
-        return UUID(str(scalar(self.conn, query, [migration, run_id])))
+    def begin_validation(self, migration: UUID, run_id: str, mode: str = "full") -> tuple[UUID, datetime]:
+        """Enter that a validation begins, and when; or that one of this run goes on, which was killed."""
+        row = self.conn.execute(
+            "SELECT id, started_at FROM crossfade.validation WHERE migration_id = %s AND run_id = %s AND mode = %s"
+            " AND finished_at IS NULL ORDER BY started_at DESC LIMIT 1",
+            [migration, run_id, mode],
+        ).fetchone()
+        if row is None:
+            row = self.conn.execute(
+                "INSERT INTO crossfade.validation (migration_id, run_id, mode) VALUES (%s, %s, %s)"
+                " RETURNING id, started_at",
+                [migration, run_id, mode],
+            ).fetchone()
+        assert row is not None, "RETURNING returns"
+        return row["id"], row["started_at"]
 
     def check_table(self, validation: UUID, *, table: str, rows: tuple[int, int], detail: str, ms: float) -> None:
         """Enter a table's comparison: rows on source and target; no detail means equal."""
@@ -87,7 +98,10 @@ class Evidence:
             """
             INSERT INTO crossfade.table_check
                 (validation_id, migration_id, run_id, table_name, source_rows, target_rows, equal, detail, ms)
-            SELECT id, migration_id, run_id, %s, %s, %s, %s, %s, %s FROM crossfade.validation WHERE id = %s""",
+            SELECT id, migration_id, run_id, %s, %s, %s, %s, %s, %s FROM crossfade.validation WHERE id = %s
+            ON CONFLICT (validation_id, table_name) DO UPDATE SET
+                source_rows = EXCLUDED.source_rows, target_rows = EXCLUDED.target_rows, equal = EXCLUDED.equal,
+                detail = EXCLUDED.detail, ms = EXCLUDED.ms, checked_at = clock_timestamp()""",
             [table, *rows, not detail, detail, ms, validation],
         )
 
@@ -99,10 +113,10 @@ class Evidence:
         )
 
     def last_validation(self, migration: UUID) -> ValidationRecord | None:
-        """The newest validation, whatever its outcome."""
+        """The newest validation of every row, whatever its outcome."""
         row = self.conn.execute(
             "SELECT id, run_id, equal, clock_timestamp() - finished_at AS age FROM crossfade.validation"
-            " WHERE migration_id = %s ORDER BY started_at DESC LIMIT 1",
+            " WHERE migration_id = %s AND mode = 'full' ORDER BY started_at DESC LIMIT 1",
             [migration],
         ).fetchone()
         return None if row is None else ValidationRecord(**row)

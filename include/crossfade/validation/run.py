@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import logging
-import queue
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from crossfade import catalog
-from crossfade.catalog import Table
+from crossfade.capabilities import capabilities
 from crossfade.connect import Connection
-from crossfade.engines.base import Engine
-from crossfade.engines.declared import engine_of
-from crossfade.errors import FatalError
+from crossfade.engines.base import Carrier
+from crossfade.engines.declared import carrier_of, engine_of
+from crossfade.errors import CrossfadeError, FatalError, TransientError
 from crossfade.journal import Journal, MigrationRecord, State
-from crossfade.routers.base import Side
+from crossfade.routers.base import Direction, Side
 from crossfade.schema.compare import Difference, compare, compare_sequences
 from crossfade.schema.ledger import Kind, Ledger
-from crossfade.validation.compare import TableComparison, TableResult
-from crossfade.validation.digest import Digests
+from crossfade.validation.compare import Pair
+from crossfade.validation.gently import Gently
+from crossfade.validation.progress import Journalled
+from crossfade.validation.result import CheckResult, Mode, Report, TableResult, Verdict
+from crossfade.validation.tables import Comparison
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -35,55 +35,107 @@ log = logging.getLogger(__name__)
 class MismatchFound(FatalError):
     """Source and target differ."""
 
-    def __init__(self, mismatches: list[str]) -> None:
-        self.mismatches = mismatches
+    def __init__(self, mismatches: list[str], report: Report | None = None) -> None:
+        self.mismatches, self.report = mismatches, report
         shown = "\n  ".join(mismatches[:50])
         super().__init__(
-            f"source and target differ in {len(mismatches)} places; the source is untouched and serves:\n  {shown}\n"
-            "For rows: clear the load task of the wave, it is copied again. For definitions: clear prepare or harden"
+            f"source and target differ in {len(mismatches)} places; nothing was changed:\n  {shown}\n"
+            "For rows: clear the load task of the wave, it is copied again; or repair them. "
+            "For definitions: clear prepare or harden"
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Validation:
-    """A validation that found both sides equal."""
+class ValidationIncomplete(TransientError):
+    """Nothing differs of what was compared, but not all could be."""
 
-    id: str
-    tables: int
-    rows: int
-    seconds: float
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        shown = "\n  ".join(report.problems[:50])
+        super().__init__(
+            f"{len(report.problems)} thing(s) could not be compared; of the others nothing differs:\n  {shown}\n"
+            "Put the cause right, then validate again"
+        )
 
 
-def validate(m: Migration, *, run_id: str) -> Validation:
+def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
     """
-    Compare both sides while replication runs, and enter each table's result in the journal.
+    Compare both sides while replication runs, and enter what was found in the journal.
 
-    Raises `MismatchFound` naming what differs.
+    Killed and run again with the same run id it goes on where it was. Raises `MismatchFound` naming what differs,
+    `ValidationIncomplete`; both carry the report.
     """
-    start = time.monotonic()
+    report = examine(m, run_id=run_id, mode=mode)
+    if report.verdict is Verdict.MISMATCH:
+        raise MismatchFound(report.problems, report)
+    if report.verdict is Verdict.INCOMPLETE:
+        raise ValidationIncomplete(report)
+    rows = sum(table.rows[0] for table in report.tables)
+    log.info("%s tables with %s rows are equal, in %.1f s", len(report.tables), rows, report.seconds)
+    return report
+
+
+def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
+    """`validate`, whatever its verdict."""
     with m.journal() as journal:
         record = journal.writable(m.plan.name, "validate")
-        validation = journal.begin_validation(record.id, run_id)
+        validation, started_at = journal.begin_validation(record.id, run_id, mode)
         with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
-            mismatches = [f"definition: {difference}" for difference in definitions(m, record, source, target)]
-            tables = catalog.tables(source, m.plan.tables)
-        rows = 0
-        for result in _compare_tables(m, record, tables):
-            rows += result.source_rows
-            journal.check_table(
-                validation,
-                table=result.table,
-                rows=(result.source_rows, result.target_rows),
-                detail=result.detail,
-                ms=result.seconds * 1000,
+            checks = (_schema(m, record, source, target),)
+            ours, theirs = catalog.tables(source, m.plan.tables), catalog.tables(target, m.plan.tables)
+            names = [_name(m, side, conn) for side, conn in ((Side.SOURCE, source), (Side.TARGET, target))]
+        tables = []
+        with ExitStack() as stack:
+            progress = Journalled(stack.enter_context(m.session(Side.TARGET, "validate")), validation, threading.Lock())
+            comparison = Comparison(
+                m.plan.validation,
+                ours,
+                theirs,
+                pairs=lambda: _pair(m, record),
+                progress=progress,
+                gently=stack.enter_context(_gently(m, record)),
             )
-            mismatches += [f"{result.table}: {difference}" for difference in result.differences]
-        journal.end_validation(validation, equal=not mismatches)
-    if mismatches:
-        raise MismatchFound(mismatches)
-    seconds = time.monotonic() - start
-    log.info("%s tables with %s rows are equal, in %.1f s", len(tables), rows, seconds)
-    return Validation(id=str(validation), tables=len(tables), rows=rows, seconds=seconds)
+            for result in comparison.run():
+                tables.append(result)
+                _log(result, len(tables), len(ours))
+                journal.check_table(
+                    validation, table=result.table, rows=result.rows, detail=result.detail, ms=result.seconds * 1000
+                )
+        report = Report(
+            id=str(validation),
+            plan=m.plan.name,
+            run_id=run_id,
+            mode=mode,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            source=names[0],
+            target=names[1],
+            checks=checks,
+            tables=tuple(sorted(tables, key=lambda table: table.table)),
+        )
+        journal.end_validation(validation, equal=report.verdict is Verdict.OK)
+    return report
+
+
+def _log(result: TableResult, number: int, of: int) -> None:
+    verdict = "equal" if result.verdict is Verdict.OK else f"{result.verdict.upper()}: {result.detail}"
+    log.info("%s/%s %s: %s rows, %.1f s: %s", number, of, result.table, result.rows[0], result.seconds, verdict)
+
+
+def _name(m: Migration, side: Side, conn: Connection) -> str:
+    endpoint = m.endpoint(side)
+    return f"{endpoint.name}: {endpoint.dbname} on {endpoint.host}, PostgreSQL {capabilities(conn).version}"
+
+
+def _schema(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> CheckResult:
+    start = time.monotonic()
+    differences = definitions(m, record, source, target)
+    return CheckResult(
+        name="schema",
+        title="definitions, both ways",
+        verdict=Verdict.MISMATCH if differences else Verdict.OK,
+        lines=tuple(map(str, differences)),
+        seconds=time.monotonic() - start,
+    )
 
 
 def reconcile(m: Migration) -> list[str]:
@@ -125,70 +177,49 @@ def lent(conn: Connection, record: MigrationRecord) -> set[tuple[str, str, str]]
     return {(entry.schema, entry.table, entry.name) for entry in Ledger(conn, record.id).pending(Kind.NOT_NULL)}
 
 
-def _compare_tables(m: Migration, record: MigrationRecord, tables: list[Table]) -> Iterator[TableResult]:
-    """Several tables at a time, the largest first; results as they come."""
-    jobs = m.plan.validation.jobs
-    done = 0
-    with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
-        idle: queue.SimpleQueue[_Pair] = queue.SimpleQueue()
-        for _ in range(jobs):
-            idle.put(stack.enter_context(_pair(m, record)))
-
-        def one(table: Table) -> TableResult:
-            pair = idle.get()
-            try:
-                return pair.compare(table)
-            finally:
-                idle.put(pair)
-
-        for result in pool.map(one, sorted(tables, key=lambda table: -table.bytes)):
-            done += 1
-            verdict = f"DIFFERS: {result.detail}" if result.differences else "equal"
-            log.info(
-                "%s/%s %s: %s rows, %.1f s: %s",
-                done,
-                len(tables),
-                result.table,
-                result.source_rows,
-                result.seconds,
-                verdict,
-            )
-            yield result
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pair:
-    """A session on each side, and the streams between them."""
-
-    source: Connection
-    target: Connection
-    engine: Engine
-    settle: float
-
-    def compare(self, table: Table) -> TableResult:
-        comparison = TableComparison(
-            Digests(table),
-            self.source,
-            self.target,
-            caught_up=lambda: self.engine.wait_caught_up(time.monotonic() + self.settle),
-            settle=self.settle,
-        )
-        try:
-            return comparison.run()
-        except psycopg.errors.ProgrammingError as error:  # a table or column that one side lacks
-            said = str(error).splitlines()[0]
-            return TableResult(
-                table=table.full_name, source_rows=0, target_rows=0, differences=(f"not compared: {said}",), seconds=0
-            )
+def _direction(record: MigrationRecord) -> Direction:
+    """In which rows are carried now."""
+    return Direction.BACK if record.state is State.CUT_OVER else Direction.FORWARD
 
 
 @contextmanager
-def _pair(m: Migration, record: MigrationRecord) -> Iterator[_Pair]:
+def _pair(m: Migration, record: MigrationRecord) -> Iterator[Pair]:
+    settings = m.plan.validation
     with (
         m.session(Side.SOURCE, "validate") as source,
         m.session(Side.TARGET, "validate") as target,
-        m.session(Side.SOURCE, "validate") as writer,
-        m.session(Side.TARGET, "validate") as reader,
+        _carrier(m, record) as carrier,
     ):
-        engine = engine_of(m, source=writer, target=reader, record=record)
-        yield _Pair(source=source, target=target, engine=engine, settle=m.plan.validation.settle.total_seconds())
+        for conn in (source, target):
+            conn.execute(
+                "SELECT set_config('statement_timeout', %s, false)",
+                [f"{int(settings.statement.total_seconds() * 1000)}"],
+            )
+            # so that the plan's number of jobs is the load, and no server's idea of parallelism
+            conn.execute("SET max_parallel_workers_per_gather = 0")
+        yield Pair(
+            source=source,
+            target=target,
+            caught_up=lambda: carrier.wait_caught_up(time.monotonic() + settings.settle.total_seconds()),
+            direction=_direction(record),
+        )
+
+
+@contextmanager
+def _carrier(m: Migration, record: MigrationRecord) -> Iterator[Carrier]:
+    with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
+        yield carrier_of(m, _direction(record), source=source, target=target, record=record)
+
+
+@contextmanager
+def _gently(m: Migration, record: MigrationRecord) -> Iterator[Gently]:
+    side = _direction(record).old
+    with m.session(side, "validate") as serving, _carrier(m, record) as carrier:
+
+        def lag() -> int:
+            try:
+                return carrier.lag().bytes
+            except CrossfadeError:
+                return 0  # what is wrong with it is said where rows are waited for
+
+        yield Gently(m.plan.validation.back_off, serving, lag)

@@ -1,0 +1,257 @@
+"""Comparing all tables: their parts, several at a time, the largest table first; what cannot be read stops no other."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import psycopg
+
+from crossfade.catalog import Table
+from crossfade.errors import CrossfadeError
+from crossfade.plan_validate import ColumnRule, Validate
+from crossfade.validation.compare import LISTED, Pair, PartResult, compare_part, described
+from crossfade.validation.digest import Digests
+from crossfade.validation.parts import Part, by_key, split
+from crossfade.validation.progress import Progress
+from crossfade.validation.result import TableResult, Verdict
+from crossfade.validation.rowhash import RowHash
+
+_TRIES = 3  #: of one part, where a connection is lost
+_AGAIN_SECONDS = 2.0
+
+Pairs = Callable[[], AbstractContextManager[Pair]]
+
+
+@dataclass(kw_only=True)
+class Work:
+    """One table on its way."""
+
+    digests: Digests
+    parts: tuple[Part, ...]
+    method: Literal["key ranges", "pages"]
+    problems: list[str]
+    done: dict[int, PartResult] = field(default_factory=dict)
+    seconds: float = 0.0  #: of all parts together
+    failed: bool = False
+
+    @property
+    def table(self) -> Table:
+        """As the source has it."""
+        return self.digests.table
+
+    def fail(self, error: Exception) -> None:
+        """It is not compared to its end."""
+        if not self.failed:
+            self.problems.append(f"not compared to its end: {_line(error)}")
+        self.failed = True
+
+
+class Comparison:
+    """
+    All tables of a plan.
+
+    :param ours: the tables as the source has them
+    :param theirs: as the target has them
+    :param pairs: opens sessions for one part at a time
+    :param progress: keeps what was done, for who goes on after a kill
+    :param gently: called before each part; may wait
+
+    Raises `UnknownColumn` where the plan has a rule for a column that is not there.
+    """
+
+    def __init__(
+        self,
+        settings: Validate,
+        ours: Sequence[Table],
+        theirs: Sequence[Table],
+        *,
+        pairs: Pairs,
+        progress: Progress,
+        gently: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.settings, self.progress, self.gently = settings, progress, gently
+        self.ours = sorted(ours, key=lambda table: -table.bytes)
+        self.theirs = {table.full_name: table for table in theirs}
+        self._sessions = _Sessions(pairs)
+        self._hashes = {table.full_name: self._row_hash(table) for table in self.ours}
+
+    def _row_hash(self, table: Table) -> RowHash:
+        """By the columns that both sides have."""
+        rules = self.settings.columns.get(table.full_name, {})
+        RowHash(table, rules)  # raises for rules that name no column
+        other = self.theirs.get(table.full_name)
+        if other is None:
+            return RowHash(table, rules)
+        types = {column.name: column.type for column in other.columns}
+        only_here = {c.name: ColumnRule(ignore=True) for c in table.columns if c.name not in types}
+        differing = frozenset(c.name for c in table.columns if types.get(c.name, c.type) != c.type)
+        return RowHash(table, {**rules, **_without(only_here, table.key)}, as_text=differing)
+
+    def run(self) -> Iterator[TableResult]:
+        """Results as they come. What goes wrong with a table is its result."""
+        with ExitStack() as stack:
+            stack.enter_context(self._sessions)
+            pool = stack.enter_context(ThreadPoolExecutor(self.settings.jobs, "validate"))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            parts: dict[Future[None], Work] = {}
+            left: dict[str, int] = {}
+            for begun in pool.map(self._begin, self.ours):
+                if isinstance(begun, TableResult):
+                    yield begun
+                    continue
+                pending = [part for part in begun.parts if part.number not in begun.done]
+                left[begun.table.full_name] = len(pending)
+                parts.update({pool.submit(self._compare, begun, part): begun for part in pending})
+                if not pending:
+                    yield self._end(begun)
+            for future in as_completed(parts):
+                future.result()
+                work = parts[future]
+                left[work.table.full_name] -= 1
+                if left[work.table.full_name] == 0:
+                    yield self._end(work)
+
+    def _begin(self, table: Table) -> Work | TableResult:
+        """How a table is split. A result at once, where it cannot be compared."""
+        other = self.theirs.get(table.full_name)
+        if other is None:
+            return _not_compared(table, "the target has no such table")
+        ours, theirs = {c.name for c in table.columns}, {c.name for c in other.columns}
+        if missing := [name for name in table.key if name not in theirs]:
+            return _not_compared(table, f"its key has the column {', '.join(missing)}, which the target lacks")
+        try:
+            kept = self.progress.parts(table.full_name)
+            if kept is None:
+                with self._sessions.pair() as pair:
+                    ranged = by_key(pair.source, pair.target, table)
+                    parts = split(pair.source, table, self.settings.part_rows) if ranged else [Part(keyed=False)]
+                self.progress.begin(table.full_name, parts)
+                kept = dict.fromkeys(parts)
+        except (psycopg.Error, CrossfadeError) as error:
+            return _not_compared(table, _line(error))
+        keyed = all(part.keyed for part in kept)
+        rows = self.settings.part_rows if keyed else max(table.rows_estimate, other.rows_estimate)
+        return Work(
+            digests=Digests(self._hashes[table.full_name], rows=rows, piece_rows=5 * self.settings.part_rows),
+            parts=tuple(kept),
+            method="key ranges" if keyed else "pages",
+            problems=[
+                f"the column {name} is only on the {side}: it was not compared"
+                for side, names in (("source", ours - theirs), ("target", theirs - ours))
+                for name in sorted(names)
+            ],
+            done={part.number: result for part, result in kept.items() if result is not None},
+        )
+
+    def _compare(self, work: Work, part: Part) -> None:
+        """One part; once more on new sessions where they were lost."""
+        if work.failed:
+            return
+        self.gently()
+        start = time.monotonic()
+        for tried in range(1, _TRIES + 1):
+            try:
+                with self._sessions.pair() as pair:
+                    seconds = self.settings.settle.total_seconds()
+                    work.done[part.number] = compare_part(pair, work.digests, part, seconds=seconds)
+                break
+            except (psycopg.Error, CrossfadeError) as error:
+                lost = isinstance(error, psycopg.OperationalError) and not isinstance(
+                    error, psycopg.errors.QueryCanceled
+                )
+                if tried == _TRIES or not lost:
+                    return work.fail(error)
+                time.sleep(_AGAIN_SECONDS)
+        work.seconds += time.monotonic() - start
+        return self.progress.done(work.table.full_name, part, work.done[part.number])
+
+    def _end(self, work: Work) -> TableResult:
+        """Put a table's parts together, and read the columns of rows that differ."""
+        results = list(work.done.values())
+        differing = {key: pair for result in results for key, pair in result.differing.items()}
+        listed = dict(sorted(differing.items(), key=lambda item: str(item[0]))[:LISTED])
+        try:
+            with self._sessions.pair() as pair:
+                differences = described(pair, work.digests, listed)
+        except (psycopg.Error, CrossfadeError) as error:
+            work.fail(error)
+            differences = ()
+        unsettled = [work.digests.describe(key) for result in results for key in result.unsettled]
+        unread = sum(result.unread for result in results)
+        problems = [
+            *work.problems,
+            *([f"up to {unread:,} more rows differ, which were not looked at"] if unread else []),
+        ]
+        incomplete = Verdict.INCOMPLETE if problems or unsettled else Verdict.OK
+        return TableResult(
+            table=work.table.full_name,
+            verdict=Verdict.MISMATCH if differing else incomplete,
+            method=work.method,
+            rows=(sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)),
+            coverage=len(results) / len(work.parts),
+            parts=len(work.parts),
+            differences=differences,
+            more=len(differing) - len(differences),
+            settled=sum(result.settled for result in results),
+            unsettled=tuple(unsettled[:LISTED]),
+            overridden=work.digests.row_hash.overridden,
+            error="; ".join(problems),
+            seconds=work.seconds,
+        )
+
+
+class _Sessions:
+    """Pairs of sessions, opened when needed and used again; one on which something failed is closed."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+        self._idle: queue.SimpleQueue[tuple[Pair, ExitStack]] = queue.SimpleQueue()
+
+    def __enter__(self) -> _Sessions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while not self._idle.empty():
+            self._idle.get()[1].close()
+
+    @contextmanager
+    def pair(self) -> Iterator[Pair]:
+        """One that nobody else uses. Raises what opening it raises."""
+        try:
+            pair, stack = self._idle.get_nowait()
+        except queue.Empty:
+            stack = ExitStack()
+            pair = stack.enter_context(self._pairs())
+        try:
+            yield pair
+        except BaseException:
+            stack.close()
+            raise
+        self._idle.put((pair, stack))
+
+
+def _without(rules: Mapping[str, ColumnRule], key: Sequence[str]) -> dict[str, ColumnRule]:
+    return {name: rule for name, rule in rules.items() if name not in key}
+
+
+def _not_compared(table: Table, why: str) -> TableResult:
+    return TableResult(
+        table=table.full_name,
+        verdict=Verdict.INCOMPLETE,
+        method="not compared",
+        rows=(0, 0),
+        coverage=0.0,
+        parts=0,
+        error=f"not compared: {why}",
+    )
+
+
+def _line(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
