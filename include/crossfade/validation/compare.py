@@ -17,7 +17,7 @@ from crossfade.validation.settle import settle
 T = TypeVar("T")
 
 LISTED = 100  #: rows of a table that are named in a report; others are counted
-MOST = 10_000  #: differing rows of a part, after which it is not looked at further
+MOST = 10_000  #: differing rows of a table, after which others are not looked at, but counted by their digests
 _ROWS_AT_ONCE = 500_000  #: of buckets that differ: what is held in memory
 
 
@@ -48,11 +48,12 @@ class Pair:
             return there.result(), here.result()
 
 
-def compare_part(pair: Pair, digests: Digests, part: Part, *, seconds: float) -> PartResult:
+def compare_part(pair: Pair, digests: Digests, part: Part, *, seconds: float, most: int = MOST) -> PartResult:
     """
     Compare one part.
 
     :param seconds: that rows in motion may take to be seen equal
+    :param most: no more rows are looked at once so many differ for sure
     Raises `psycopg.Error` where a side cannot be read, and what waiting for the stream raises.
     """
     there, here = pair.both(lambda conn: digests.of_buckets(conn, part))
@@ -64,12 +65,12 @@ def compare_part(pair: Pair, digests: Digests, part: Part, *, seconds: float) ->
     }
     while sizes:
         chosen = _some(sizes)
-        if len(result.differing) >= MOST:
+        if len(result.differing) >= most:
             result.unread += sum(sizes.pop(bucket) for bucket in chosen)
             continue
         for bucket in chosen:
             del sizes[bucket]
-        _look_into(pair, digests, part, chosen, result, seconds)
+        _look_into(pair, digests, part, chosen, result, seconds, most)
     return result
 
 
@@ -84,7 +85,13 @@ def _some(sizes: dict[int, int]) -> list[int]:
 
 
 def _look_into(
-    pair: Pair, digests: Digests, part: Part, buckets: Collection[int], result: PartResult, seconds: float
+    pair: Pair,
+    digests: Digests,
+    part: Part,
+    buckets: Collection[int],
+    result: PartResult,
+    seconds: float,
+    most: int,
 ) -> None:
     there, here = pair.both(lambda conn: digests.rows_of_buckets(conn, part, buckets))
     unequal = {key for key in there.keys() | here.keys() if there.get(key) != here.get(key)}
@@ -96,7 +103,7 @@ def _look_into(
         followed=lambda keys: digests.rows_of_keys(follows, keys),
         caught_up=pair.caught_up,
         seconds=seconds,
-        most=MOST,
+        most=most,
     )
     result.settled += found.equal
     result.unsettled += found.moving

@@ -15,7 +15,7 @@ import psycopg
 from crossfade.catalog import Table
 from crossfade.errors import CrossfadeError
 from crossfade.plan_validate import ColumnRule, Validate
-from crossfade.validation.compare import LISTED, Pair, PartResult, compare_part, described
+from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare_part, described
 from crossfade.validation.digest import Digests
 from crossfade.validation.parts import Part, by_key, split
 from crossfade.validation.progress import Progress
@@ -159,7 +159,8 @@ class Comparison:
             try:
                 with self._sessions.pair() as pair:
                     seconds = self.settings.settle.total_seconds()
-                    work.done[part.number] = compare_part(pair, work.digests, part, seconds=seconds)
+                    most = MOST - sum(len(result.differing) for result in list(work.done.values()))
+                    work.done[part.number] = compare_part(pair, work.digests, part, seconds=seconds, most=most)
                 break
             except (psycopg.Error, CrossfadeError) as error:
                 lost = isinstance(error, psycopg.OperationalError) and not isinstance(

@@ -150,11 +150,11 @@ def test_a_killed_validation_goes_on_with_the_parts_that_are_left(
     compared: list[str] = []
     whole = compare.compare_part
 
-    def until_killed(pair: Any, digests: Any, part: Any, *, seconds: float) -> Any:
+    def until_killed(pair: Any, digests: Any, part: Any, **limits: Any) -> Any:
         if len(compared) == 7:
             raise KeyboardInterrupt
         compared.append(f"{digests.table.full_name} {part.number}")
-        return whole(pair, digests, part, seconds=seconds)
+        return whole(pair, digests, part, **limits)
 
     monkeypatch.setattr(tables, "compare_part", until_killed)
     with pytest.raises(KeyboardInterrupt):
