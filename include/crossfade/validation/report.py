@@ -107,15 +107,17 @@ def save(report: Report, directory: _Path) -> Saved[_Path]:
     """
     Write ``<plan>/<begin>-<id>.html`` and ``.json`` below a directory; a report that is there already is replaced.
 
-    A file has its name only when it is whole: an object storage does it so by itself, on a disk it is renamed.
-    Raises `OSError`, or what the object storage raises.
+    A file has its name only when it is whole: an object storage does it so by itself, on a disk it is renamed. Buckets
+    are never made. Raises `OSError`, or what the object storage raises.
     """
     name = stem(report)
     folder = directory / report.plan
-    folder.mkdir(parents=True, exist_ok=True)
     saved = Saved(html=folder / f"{name}.html", json=folder / f"{name}.json")
+    on_disk = getattr(folder, "protocol", "") in ("", "file", "local")
+    if on_disk:
+        folder.mkdir(parents=True, exist_ok=True)
     for path, text in ((saved.json, as_json(report)), (saved.html, as_html(report))):
-        if getattr(path, "protocol", "") in ("", "file", "local"):
+        if on_disk:
             written = folder / f".{name}.{os.getpid()}.part"
             written.write_text(text, encoding="utf-8")
             written.replace(path)
