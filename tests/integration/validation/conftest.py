@@ -11,6 +11,7 @@ import pytest
 
 from crossfade.connect import Connection, Endpoint
 from crossfade.plan import Tables
+from crossfade.validation.sides import BothSides
 from crossfade_lab.postgres import PostgresServer
 from crossfade_lab.testing import server
 
@@ -96,3 +97,20 @@ def shared(server_16: PostgresServer, server_18: PostgresServer) -> Twins:
 def twins(server_16: PostgresServer, server_18: PostgresServer) -> Twins:
     """A pair of the test's own."""
     return make_twins(server_16, server_18)
+
+
+@pytest.fixture
+def both() -> Iterator[Callable[..., BothSides]]:
+    """Opens sessions on both sides of a pair; they end with the test."""
+    opened: list[BothSides] = []
+
+    def make(twins: Twins, user: str = "checker", **known: object) -> BothSides:
+        source, target = (twins.connect(side, user) for side in ("source", "target"))
+        sides = BothSides(source=source, target=target, tables=Tables(), **known)
+        opened.append(sides)
+        return sides
+
+    yield make
+    for sides in opened:
+        sides.source.close()
+        sides.target.close()
