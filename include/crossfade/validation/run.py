@@ -8,22 +8,27 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
+from uuid import UUID
 
 from crossfade import catalog
+from crossfade.catalog import Table
 from crossfade.capabilities import capabilities
 from crossfade.connect import Connection
 from crossfade.engines.base import Carrier
 from crossfade.engines.declared import carrier_of, engine_of
-from crossfade.errors import CrossfadeError, FatalError, TransientError
+from crossfade.errors import CrossfadeError, FatalError, PreconditionError, TransientError
 from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.compare import Difference, compare, compare_sequences
 from crossfade.schema.ledger import Kind, Ledger
+from crossfade.validation.checks import run_checks
 from crossfade.validation.compare import Pair
 from crossfade.validation.gently import Gently
 from crossfade.validation.progress import Journalled
 from crossfade.validation.result import CheckResult, Mode, Report, TableResult, Verdict
+from crossfade.validation.sides import BothSides
+from crossfade.validation.statistics import statistics
 from crossfade.validation.tables import Comparison
 
 if TYPE_CHECKING:
@@ -42,6 +47,16 @@ class MismatchFound(FatalError):
             f"source and target differ in {len(mismatches)} places; nothing was changed:\n  {shown}\n"
             "For rows: clear the load task of the wave, it is copied again; or repair them. "
             "For definitions: clear prepare or harden"
+        )
+
+
+class NothingToValidate(PreconditionError):
+    """No rows are carried that could be compared."""
+
+    def __init__(self, record: MigrationRecord) -> None:
+        super().__init__(
+            f"{record.plan.name} is {record.state}: there is something to validate while it is {State.ACTIVE} or "
+            f"{State.CUT_OVER}"
         )
 
 
@@ -65,36 +80,37 @@ def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
     `ValidationIncomplete`; both carry the report.
     """
     report = examine(m, run_id=run_id, mode=mode)
+    require_ok(report)
+    return report
+
+
+def require_ok(report: Report) -> None:
+    """Raise `MismatchFound` or `ValidationIncomplete` for any verdict but ok; both carry the report."""
     if report.verdict is Verdict.MISMATCH:
         raise MismatchFound(report.problems, report)
     if report.verdict is Verdict.INCOMPLETE:
         raise ValidationIncomplete(report)
     rows = sum(table.rows[0] for table in report.tables)
     log.info("%s tables with %s rows are equal, in %.1f s", len(report.tables), rows, report.seconds)
-    return report
 
 
 def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
-    """`validate`, whatever its verdict."""
+    """`validate`, whatever its verdict. Raises `NothingToValidate`."""
     with m.journal() as journal:
-        record = journal.writable(m.plan.name, "validate")
+        record = journal.get(m.plan.name)
+        if record.state not in (State.ACTIVE, State.CUT_OVER):
+            raise NothingToValidate(record)
         validation, started_at = journal.begin_validation(record.id, run_id, mode)
         with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
-            checks = (_schema(m, record, source, target),)
+            checks = tuple(_checks(m, record, source, target, mode))
             ours, theirs = catalog.tables(source, m.plan.tables), catalog.tables(target, m.plan.tables)
             names = [_name(m, side, conn) for side, conn in ((Side.SOURCE, source), (Side.TARGET, target))]
+            quick = list(statistics(source, target, ours)) if mode is Mode.QUICK else None
         tables = []
         with ExitStack() as stack:
-            progress = Journalled(stack.enter_context(m.session(Side.TARGET, "validate")), validation, threading.Lock())
-            comparison = Comparison(
-                m.plan.validation,
-                ours,
-                theirs,
-                pairs=lambda: _pair(m, record),
-                progress=progress,
-                gently=stack.enter_context(_gently(m, record)),
-            )
-            for result in comparison.run():
+            for result in (
+                quick if quick is not None else stack.enter_context(_rows(m, record, validation, ours, theirs))
+            ):
                 tables.append(result)
                 _log(result, len(tables), len(ours))
                 journal.check_table(
@@ -116,6 +132,42 @@ def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
     return report
 
 
+@contextmanager
+def _rows(
+    m: Migration, record: MigrationRecord, validation: UUID, ours: list[Table], theirs: list[Table]
+) -> Iterator[Iterator[TableResult]]:
+    """Results of all tables, as they come."""
+    with m.session(Side.TARGET, "validate") as entering, _gently(m, record) as gently:
+        comparison = Comparison(
+            m.plan.validation,
+            ours,
+            theirs,
+            pairs=lambda: _pair(m, record),
+            progress=Journalled(entering, validation, threading.Lock()),
+            gently=gently,
+        )
+        yield comparison.run()
+
+
+def _checks(
+    m: Migration, record: MigrationRecord, source: Connection, target: Connection, mode: Mode
+) -> Iterator[CheckResult]:
+    with _carrier(m, record) as carrier:
+        sides = BothSides(
+            source=source,
+            target=target,
+            tables=m.plan.tables,
+            authority=_direction(record).old,
+            carrier=carrier,
+            **_may_differ(m, record, source, target),
+            application_roles=m.plan.cutover.application_roles,
+        )
+        for result in run_checks(sides, mode):
+            said = "as it should be" if result.verdict is Verdict.OK else "; ".join(result.lines)
+            log.info("%s: %s (%s)", result.name, said, result.note)
+            yield result
+
+
 def _log(result: TableResult, number: int, of: int) -> None:
     verdict = "equal" if result.verdict is Verdict.OK else f"{result.verdict.upper()}: {result.detail}"
     log.info("%s/%s %s: %s rows, %.1f s: %s", number, of, result.table, result.rows[0], result.seconds, verdict)
@@ -124,18 +176,6 @@ def _log(result: TableResult, number: int, of: int) -> None:
 def _name(m: Migration, side: Side, conn: Connection) -> str:
     endpoint = m.endpoint(side)
     return f"{endpoint.name}: {endpoint.dbname} on {endpoint.host}, PostgreSQL {capabilities(conn).version}"
-
-
-def _schema(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> CheckResult:
-    start = time.monotonic()
-    differences = definitions(m, record, source, target)
-    return CheckResult(
-        name="schema",
-        title="definitions, both ways",
-        verdict=Verdict.MISMATCH if differences else Verdict.OK,
-        lines=tuple(map(str, differences)),
-        seconds=time.monotonic() - start,
-    )
 
 
 def reconcile(m: Migration) -> list[str]:
@@ -162,14 +202,23 @@ def reconcile(m: Migration) -> list[str]:
 
 def definitions(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[Difference]:
     """What differs, but for NOT NULL that comes back in the next cutover, and grants to the roles that carry rows."""
-    return compare(
-        source,
-        target,
-        m.plan.tables,
-        nullable=lent(target, record),
-        nullable_on_source=lent(source, record) if record.plan.rollback.way_back == "dms" else (),
-        carriers=engine_of(m, source=source, target=target, record=record).carriers(),
-    )
+    return compare(source, target, m.plan.tables, **_may_differ(m, record, source, target))
+
+
+class _MayDiffer(TypedDict):
+    """As `compare` takes it."""
+
+    nullable: set[tuple[str, str, str]]
+    nullable_on_source: set[tuple[str, str, str]]
+    carriers: set[str]
+
+
+def _may_differ(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> _MayDiffer:
+    return {
+        "nullable": lent(target, record),
+        "nullable_on_source": lent(source, record) if record.plan.rollback.way_back == "dms" else set(),
+        "carriers": engine_of(m, source=source, target=target, record=record).carriers(),
+    }
 
 
 def lent(conn: Connection, record: MigrationRecord) -> set[tuple[str, str, str]]:
