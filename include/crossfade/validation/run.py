@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
 from crossfade import catalog
-from crossfade.catalog import Table
 from crossfade.capabilities import capabilities
+from crossfade.catalog import Table
 from crossfade.connect import Connection
 from crossfade.engines.base import Carrier
 from crossfade.engines.declared import carrier_of, engine_of
