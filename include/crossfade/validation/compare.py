@@ -12,7 +12,7 @@ from crossfade.routers.base import Direction
 from crossfade.validation.digest import Digests, Key, Row
 from crossfade.validation.parts import Part
 from crossfade.validation.result import ColumnDifference, RowDifference
-from crossfade.validation.settle import settle
+from crossfade.validation.settle import Settled, settle
 
 T = TypeVar("T")
 
@@ -95,20 +95,28 @@ def _look_into(
 ) -> None:
     there, here = pair.both(lambda conn: digests.rows_of_buckets(conn, part, buckets))
     unequal = {key for key in there.keys() | here.keys() if there.get(key) != here.get(key)}
+    found = look_again(pair, digests, unequal, seconds=seconds, most=most)
+    result.settled += found.equal
+    result.unsettled += found.moving
+    result.unread += len(unequal) - found.equal - len(found.moving) - len(found.differing)
+    result.differing.update(found.differing)
+
+
+def look_again(pair: Pair, digests: Digests, keys: Collection[Key], *, seconds: float, most: int = MOST) -> Settled:
+    """`settle` these rows; those that differ as source and target have them. Raises as `compare_part`."""
     forward = pair.direction is Direction.FORWARD
     writes, follows = (pair.source, pair.target) if forward else (pair.target, pair.source)
     found = settle(
-        unequal,
+        keys,
         written=lambda keys: digests.rows_of_keys(writes, keys),
         followed=lambda keys: digests.rows_of_keys(follows, keys),
         caught_up=pair.caught_up,
         seconds=seconds,
         most=most,
     )
-    result.settled += found.equal
-    result.unsettled += found.moving
-    result.unread += len(unequal) - found.equal - len(found.moving) - len(found.differing)
-    result.differing.update({key: rows if forward else (rows[1], rows[0]) for key, rows in found.differing.items()})
+    if not forward:
+        found.differing = {key: (there, here) for key, (here, there) in found.differing.items()}
+    return found
 
 
 def described(pair: Pair, digests: Digests, differing: dict[Key, tuple[Row, Row]]) -> tuple[RowDifference, ...]:

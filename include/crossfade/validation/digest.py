@@ -98,23 +98,28 @@ class Digests:
         if not self.table.key:
             wanted = sql.SQL("{} = ANY({})").format(self.row_hash.row, sql.Literal([int(key[0] or 0) for key in keys]))
             return self._rows(conn, wanted)
-        return self._rows(conn, sql.SQL("true"), self._join(list(keys)))
+        return self._rows(conn, sql.SQL("true"), self.join(keys))
 
-    def _join(self, keys: Sequence[Key]) -> sql.Composable:
+    def join(self, keys: Collection[Key]) -> sql.Composable:
         """With a list of keys."""
+        return sql.SQL(" JOIN {} ON {}").format(*self.listed(keys))
+
+    def listed(self, keys: Collection[Key]) -> tuple[sql.Composable, sql.Composable]:
+        """A list of keys as a table, and the condition that a row is one of them."""
         types = {column.name: column.type for column in self.table.columns}
         names = [sql.Identifier(f"k{n}") for n in range(len(self.table.key))]
-        return sql.SQL(" JOIN unnest({}) AS keys({}) ON {}").format(
+        rows = sql.SQL("unnest({}) AS keys({})").format(
             sql.SQL(", ").join(
                 sql.SQL("{}::text[]").format(sql.Literal(list(part))) for part in zip(*keys, strict=True)
             ),
             sql.SQL(", ").join(names),
-            sql.SQL(" AND ").join(
-                # format_type's own text: a type's name as the server prints it
-                sql.SQL("t.{} = keys.{}::").format(sql.Identifier(name), n) + sql.SQL(types[name])
-                for name, n in zip(self.table.key, names, strict=True)
-            ),
         )
+        condition = sql.SQL(" AND ").join(
+            # format_type's own text: a type's name as the server prints it
+            sql.SQL("t.{} = keys.{}::").format(sql.Identifier(name), n) + sql.SQL(types[name])
+            for name, n in zip(self.table.key, names, strict=True)
+        )
+        return rows, condition
 
     @property
     def _key(self) -> sql.Composable:
@@ -147,7 +152,7 @@ class Digests:
             for n, column in enumerate(self.row_hash.compared)
         )
         query = sql.SQL("SELECT {} AS key, {} FROM ONLY {} AS t{}").format(
-            self._key, lists, self.table.identifier, self._join(keys)
+            self._key, lists, self.table.identifier, self.join(keys)
         )
         return {tuple(row["key"]): dict(self._read(row)) for row in conn.execute(query)}
 

@@ -84,7 +84,8 @@ class TableResult(_Found):
     settled: int = 0  #: rows that differed at first, since changes were on their way
     unsettled: tuple[str, ...] = ()  #: rows that kept changing and were never seen equal; the verdict is incomplete
     overridden: tuple[str, ...] = ()  #: columns that were compared by the plan's expression, or not at all
-    repaired: int = 0  #: rows that were put right
+    repaired: int = 0  #: rows that were put right, and are equal since
+    repaired_rows: tuple[RowDifference, ...] = ()  #: the first of them, as they were
     error: str = ""  #: why it was not compared, or not to its end
     seconds: float = 0.0
 

@@ -72,14 +72,14 @@ class ValidationIncomplete(TransientError):
         )
 
 
-def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
+def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
     """
     Compare both sides while replication runs, and enter what was found in the journal.
 
     Killed and run again with the same run id it goes on where it was. Raises `MismatchFound` naming what differs,
     `ValidationIncomplete`; both carry the report.
     """
-    report = examine(m, run_id=run_id, mode=mode)
+    report = examine(m, run_id=run_id, mode=mode, repairing=repairing)
     require_ok(report)
     return report
 
@@ -94,8 +94,12 @@ def require_ok(report: Report) -> None:
     log.info("%s tables with %s rows are equal, in %.1f s", len(report.tables), rows, report.seconds)
 
 
-def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
-    """`validate`, whatever its verdict. Raises `NothingToValidate`."""
+def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
+    """
+    `validate`, whatever its verdict. Raises `NothingToValidate`.
+
+    :param repairing: replace rows that differ, on the side that does not serve, by those of the side that does
+    """
     with m.journal() as journal:
         record = journal.get(m.plan.name)
         if record.state not in (State.ACTIVE, State.CUT_OVER):
@@ -109,7 +113,9 @@ def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
         tables = []
         with ExitStack() as stack:
             for result in (
-                quick if quick is not None else stack.enter_context(_rows(m, record, validation, ours, theirs))
+                quick
+                if quick is not None
+                else stack.enter_context(_rows(m, record, validation, ours, theirs, repairing))
             ):
                 tables.append(result)
                 _log(result, len(tables), len(ours))
@@ -134,7 +140,12 @@ def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL) -> Report:
 
 @contextmanager
 def _rows(
-    m: Migration, record: MigrationRecord, validation: UUID, ours: list[Table], theirs: list[Table]
+    m: Migration,
+    record: MigrationRecord,
+    validation: UUID,
+    ours: list[Table],
+    theirs: list[Table],
+    repairing: bool,
 ) -> Iterator[Iterator[TableResult]]:
     """Results of all tables, as they come."""
     with m.session(Side.TARGET, "validate") as entering, _gently(m, record) as gently:
@@ -145,6 +156,7 @@ def _rows(
             pairs=lambda: _pair(m, record),
             progress=Journalled(entering, validation, threading.Lock()),
             gently=gently,
+            repairing=repairing,
         )
         yield comparison.run()
 

@@ -15,11 +15,12 @@ import psycopg
 from crossfade.catalog import Table
 from crossfade.errors import CrossfadeError
 from crossfade.plan_validate import ColumnRule, Validate
-from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare_part, described
-from crossfade.validation.digest import Digests
+from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare_part, described, look_again
+from crossfade.validation.digest import Digests, Key, Row
 from crossfade.validation.parts import Part, by_key, split
 from crossfade.validation.progress import Progress
-from crossfade.validation.result import TableResult, Verdict
+from crossfade.validation.repair import repair
+from crossfade.validation.result import RowDifference, TableResult, Verdict
 from crossfade.validation.rowhash import RowHash
 
 _TRIES = 3  #: of one part, where a connection is lost
@@ -61,6 +62,7 @@ class Comparison:
     :param pairs: opens sessions for one part at a time
     :param progress: keeps what was done, for who goes on after a kill
     :param gently: called before each part; may wait
+    :param repairing: put rows right that differ, on the side that does not serve
 
     Raises `UnknownColumn` where the plan has a rule for a column that is not there.
     """
@@ -74,8 +76,9 @@ class Comparison:
         pairs: Pairs,
         progress: Progress,
         gently: Callable[[], None] = lambda: None,
+        repairing: bool = False,
     ) -> None:
-        self.settings, self.progress, self.gently = settings, progress, gently
+        self.settings, self.progress, self.gently, self.repairing = settings, progress, gently, repairing
         self.ours = sorted(ours, key=lambda table: -table.bytes)
         self.theirs = {table.full_name: table for table in theirs}
         self._sessions = _Sessions(pairs)
@@ -176,13 +179,20 @@ class Comparison:
         """Put a table's parts together, and read the columns of rows that differ."""
         results = list(work.done.values())
         differing = {key: pair for result in results for key, pair in result.differing.items()}
-        listed = dict(sorted(differing.items(), key=lambda item: str(item[0]))[:LISTED])
+        differences: tuple[RowDifference, ...] = ()
+        before: tuple[RowDifference, ...] = ()
+        wrong = len(differing)
         try:
             with self._sessions.pair() as pair:
-                differences = described(pair, work.digests, listed)
+                differences = described(pair, work.digests, _first(differing))
+                if self.repairing and differing:
+                    repair(pair, work.digests, differing)
+                    seconds = self.settings.settle.total_seconds()
+                    left = look_again(pair, work.digests, differing, seconds=seconds).differing
+                    before = differences
+                    differing, differences = left, described(pair, work.digests, _first(left))
         except (psycopg.Error, CrossfadeError) as error:
             work.fail(error)
-            differences = ()
         unsettled = [work.digests.describe(key) for result in results for key in result.unsettled]
         unread = sum(result.unread for result in results)
         problems = [
@@ -202,6 +212,8 @@ class Comparison:
             settled=sum(result.settled for result in results),
             unsettled=tuple(unsettled[:LISTED]),
             overridden=work.digests.row_hash.overridden,
+            repaired=wrong - len(differing),
+            repaired_rows=before,
             error="; ".join(problems),
             seconds=work.seconds,
         )
@@ -235,6 +247,10 @@ class _Sessions:
             stack.close()
             raise
         self._idle.put((pair, stack))
+
+
+def _first(differing: dict[Key, tuple[Row, Row]]) -> dict[Key, tuple[Row, Row]]:
+    return dict(sorted(differing.items(), key=lambda item: str(item[0]))[:LISTED])
 
 
 def _without(rules: Mapping[str, ColumnRule], key: Sequence[str]) -> dict[str, ColumnRule]:
