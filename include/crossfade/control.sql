@@ -196,11 +196,18 @@ CREATE TABLE crossfade.validation_part (
     validation_id uuid NOT NULL REFERENCES crossfade.validation,
     table_name text NOT NULL,
     number integer NOT NULL,
-    keyed boolean NOT NULL,
-    lower text[],
-    upper text[],
+    part jsonb NOT NULL,
     result jsonb,
     done_at timestamptz,
     PRIMARY KEY (validation_id, table_name, number)
 );
 COMMENT ON TABLE crossfade.validation_part IS 'Part of a table: a range of keys, or all of it; with what its comparison found. A killed run goes on with the others.';
+CREATE TABLE crossfade.validation_slice (
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    table_name text NOT NULL,
+    number integer NOT NULL,
+    part jsonb NOT NULL,
+    validated_at timestamptz,
+    PRIMARY KEY (migration_id, table_name, number)
+);
+COMMENT ON TABLE crossfade.validation_slice IS 'How tables are split for validations by sample, so that after some nights all was compared.';

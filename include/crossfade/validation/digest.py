@@ -69,16 +69,21 @@ class Digests:
         if part.keyed:
             yield part.where(self.table)
             return
+        mine = sql.SQL("true")
+        if part.share is not None:
+            share, of = part.share
+            mine = sql.SQL("mod({}, {}) IN ({}, {})").format(self.row_hash.seed, of, share, -share)
         size = int(scalar(conn, "SELECT pg_relation_size(%s::oid::regclass)", [self._oid(conn)]) or 0)
         pages = size // int(scalar(conn, "SELECT current_setting('block_size')::int"))
         a_piece = max(1, pages * self._piece_rows // max(self.table.rows_estimate, self._piece_rows))
         starts = list(range(0, max(pages, 1), a_piece))
         for start in starts:
-            yield sql.SQL("t.ctid >= '({},0)'::tid").format(sql.SQL(str(start))) + (
+            end = (
                 sql.SQL("")
                 if start == starts[-1]
-                else sql.SQL(" AND t.ctid < '({},0)'::tid").format(sql.SQL(str(start + a_piece)))
+                else sql.SQL(" AND t.ctid < {}::tid").format(f"({start + a_piece},0)")
             )
+            yield sql.SQL("t.ctid >= {}::tid{} AND {}").format(f"({start},0)", end, mine)
 
     def _oid(self, conn: Connection) -> int:
         """The table's, on that side. Raises `psycopg.errors.UndefinedTable`."""

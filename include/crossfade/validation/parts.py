@@ -8,6 +8,7 @@ every page of the table, for each range again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,20 @@ class Part:
     keyed: bool = True  #: else the whole table, which is read page by page
     lower: Bound | None = None
     upper: Bound | None = None
+    share: tuple[int, int] | None = (
+        None  #: of a whole table: only rows whose hash leaves that remainder, divided by that
+    )
+
+    @classmethod
+    def of_document(cls, number: int, document: dict[str, Any]) -> Part:
+        """As `document` gave it."""
+        bounds = {side: tuple(bound) if (bound := document[side]) else None for side in ("lower", "upper", "share")}
+        return cls(number=number, keyed=document["keyed"], **bounds)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """For the journal."""
+        return {"keyed": self.keyed, "lower": self.lower, "upper": self.upper, "share": self.share}
 
     def where(self, table: Table) -> sql.Composable:
         """The condition of rows that belong to it."""
@@ -88,6 +103,12 @@ def split(conn: Connection, table: Table, rows: int) -> list[Part]:
         Part(number=number, lower=lower, upper=upper)
         for number, (lower, upper) in enumerate(zip(lowers, uppers, strict=True))
     ]
+
+
+def shares(per_cent: float) -> list[Part]:
+    """A table that is not split, in shares of about so much: each reads all of it, but compares only some rows."""
+    of = math.ceil(100 / per_cent)
+    return [Part(number=number, keyed=False, share=(number, of)) for number in range(of)]
 
 
 def _estimate(table: Table) -> int:

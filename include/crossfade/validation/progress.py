@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
+import random
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -25,10 +26,13 @@ class Progress(Protocol):
     """Where parts are entered. Called from several threads."""
 
     def parts(self, table: str) -> Kept | None:
-        """How a table was split, and what became of each part; None where it was not begun."""
+        """The parts of a table that this validation compares, and what became of each; None where it was not begun."""
 
     def begin(self, table: str, parts: Sequence[Part]) -> None:
-        """Enter how a table is split."""
+        """Enter which parts of a table are compared."""
+
+    def chosen(self, table: str, parts: Sequence[Part], per_cent: float) -> Sequence[Part]:
+        """Some of a table's parts: those that were compared longest ago, or never."""
 
     def done(self, table: str, part: Part, result: PartResult) -> None:
         """Enter what the comparison of one part found."""
@@ -44,6 +48,10 @@ class Forgotten:
     def begin(self, table: str, parts: Sequence[Part]) -> None:
         """Nothing."""
 
+    def chosen(self, table: str, parts: Sequence[Part], per_cent: float) -> Sequence[Part]:
+        """By chance."""
+        return random.sample(parts, _some(parts, per_cent))
+
     def done(self, table: str, part: Part, result: PartResult) -> None:
         """Nothing."""
 
@@ -57,8 +65,9 @@ class Journalled:
     """
 
     conn: Connection
+    migration: UUID
     validation: UUID
-    lock: threading.Lock
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def parts(self, table: str) -> Kept | None:
         """What an earlier try of this validation left."""
@@ -67,28 +76,28 @@ class Journalled:
         if not rows:
             return None
         return {
-            Part(
-                number=row["number"],
-                keyed=row["keyed"],
-                lower=None if row["lower"] is None else tuple(row["lower"]),
-                upper=None if row["upper"] is None else tuple(row["upper"]),
-            ): None if row["result"] is None else _result(row["result"])
+            Part.of_document(row["number"], row["part"]): None if row["result"] is None else _result(row["result"])
             for row in rows
         }
 
     def begin(self, table: str, parts: Sequence[Part]) -> None:
         """All at once: a table that is half split is split again."""
-        rows = [
-            {
-                "number": part.number,
-                "keyed": part.keyed,
-                "lower": None if part.lower is None else list(part.lower),
-                "upper": None if part.upper is None else list(part.upper),
-            }
-            for part in parts
-        ]
         with self.lock:
-            self.conn.execute(_QUERIES["begin"], {"validation": self.validation, "table": table, "parts": Jsonb(rows)})
+            self.conn.execute(
+                _QUERIES["begin"], {"validation": self.validation, "table": table, "parts": _documents(parts)}
+            )
+
+    def chosen(self, table: str, parts: Sequence[Part], per_cent: float) -> Sequence[Part]:
+        """By the slices of earlier runs, unless the table has changed so much that others are needed."""
+        key = {"migration": self.migration, "table": table}
+        with self.lock, self.conn.transaction():
+            rows = self.conn.execute(_QUERIES["slices"], key).fetchall()
+            slices = [Part.of_document(row["number"], row["part"]) for row in rows]
+            alike = bool(slices) and [each.keyed for each in slices[:1]] == [each.keyed for each in parts[:1]]
+            if not alike or not len(slices) / 2 <= len(parts) <= len(slices) * 2:
+                self.conn.execute(_QUERIES["slice"], {**key, "parts": _documents(parts)})
+                slices = random.sample(parts, len(parts))
+        return slices[: _some(slices, per_cent)]
 
     def done(self, table: str, part: Part, result: PartResult) -> None:
         """The part, with rows that differ."""
@@ -106,9 +115,20 @@ class Journalled:
                     "validation": self.validation,
                     "table": table,
                     "number": part.number,
-                    "result": Jsonb(document, dumps=json.dumps),
+                    "result": Jsonb(document),
                 },
             )
+            self.conn.execute(
+                _QUERIES["seen"], {"migration": self.migration, "table": table, "part": Jsonb(part.document)}
+            )
+
+
+def _some(parts: Sequence[Part], per_cent: float) -> int:
+    return math.ceil(len(parts) * per_cent / 100)
+
+
+def _documents(parts: Sequence[Part]) -> Jsonb:
+    return Jsonb([{"number": part.number, "part": part.document} for part in parts])
 
 
 def _result(document: dict[str, Any]) -> PartResult:

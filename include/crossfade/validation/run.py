@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.compare import Difference, compare, compare_sequences
 from crossfade.schema.ledger import Kind, Ledger
+from crossfade.validation.between import limit_statements
 from crossfade.validation.checks import run_checks
 from crossfade.validation.compare import Pair
 from crossfade.validation.gently import Gently
@@ -115,7 +115,7 @@ def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: boo
             for result in (
                 quick
                 if quick is not None
-                else stack.enter_context(_rows(m, record, validation, ours, theirs, repairing))
+                else stack.enter_context(_rows(m, record, validation, ours, theirs, mode=mode, repairing=repairing))
             ):
                 tables.append(result)
                 _log(result, len(tables), len(ours))
@@ -145,6 +145,8 @@ def _rows(
     validation: UUID,
     ours: list[Table],
     theirs: list[Table],
+    *,
+    mode: Mode,
     repairing: bool,
 ) -> Iterator[Iterator[TableResult]]:
     """Results of all tables, as they come."""
@@ -154,9 +156,10 @@ def _rows(
             ours,
             theirs,
             pairs=lambda: _pair(m, record),
-            progress=Journalled(entering, validation, threading.Lock()),
+            progress=Journalled(entering, record.id, validation),
             gently=gently,
             repairing=repairing,
+            sample=m.plan.validation.sample if mode is Mode.SAMPLE else None,
         )
         yield comparison.run()
 
@@ -252,12 +255,7 @@ def _pair(m: Migration, record: MigrationRecord) -> Iterator[Pair]:
         _carrier(m, record) as carrier,
     ):
         for conn in (source, target):
-            conn.execute(
-                "SELECT set_config('statement_timeout', %s, false)",
-                [f"{int(settings.statement.total_seconds() * 1000)}"],
-            )
-            # so that the plan's number of jobs is the load, and no server's idea of parallelism
-            conn.execute("SET max_parallel_workers_per_gather = 0")
+            limit_statements(conn, settings)
         yield Pair(
             source=source,
             target=target,

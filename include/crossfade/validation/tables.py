@@ -17,7 +17,7 @@ from crossfade.errors import CrossfadeError
 from crossfade.plan_validate import ColumnRule, Validate
 from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare_part, described, look_again
 from crossfade.validation.digest import Digests, Key, Row
-from crossfade.validation.parts import Part, by_key, split
+from crossfade.validation.parts import Part, by_key, shares, split
 from crossfade.validation.progress import Progress
 from crossfade.validation.repair import repair
 from crossfade.validation.result import RowDifference, TableResult, Verdict
@@ -63,6 +63,8 @@ class Comparison:
     :param progress: keeps what was done, for who goes on after a kill
     :param gently: called before each part; may wait
     :param repairing: put rows right that differ, on the side that does not serve
+    :param sample: per cent of each table; None: all of it
+    :param told: called with how many parts are done, and of how many
 
     Raises `UnknownColumn` where the plan has a rule for a column that is not there.
     """
@@ -77,8 +79,11 @@ class Comparison:
         progress: Progress,
         gently: Callable[[], None] = lambda: None,
         repairing: bool = False,
+        sample: float | None = None,
+        told: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
         self.settings, self.progress, self.gently, self.repairing = settings, progress, gently, repairing
+        self.sample, self.told = sample, told
         self.ours = sorted(ours, key=lambda table: -table.bytes)
         self.theirs = {table.full_name: table for table in theirs}
         self._sessions = _Sessions(pairs)
@@ -113,8 +118,9 @@ class Comparison:
                 parts.update({pool.submit(self._compare, begun, part): begun for part in pending})
                 if not pending:
                     yield self._end(begun)
-            for future in as_completed(parts):
+            for number, future in enumerate(as_completed(parts), 1):
                 future.result()
+                self.told(number, len(parts))
                 work = parts[future]
                 left[work.table.full_name] -= 1
                 if left[work.table.full_name] == 0:
@@ -131,9 +137,7 @@ class Comparison:
         try:
             kept = self.progress.parts(table.full_name)
             if kept is None:
-                with self._sessions.pair() as pair:
-                    ranged = by_key(pair.source, pair.target, table)
-                    parts = split(pair.source, table, self.settings.part_rows) if ranged else [Part(keyed=False)]
+                parts = self._parts(table)
                 self.progress.begin(table.full_name, parts)
                 kept = dict.fromkeys(parts)
         except (psycopg.Error, CrossfadeError) as error:
@@ -151,6 +155,17 @@ class Comparison:
             ],
             done={part.number: result for part, result in kept.items() if result is not None},
         )
+
+    def _parts(self, table: Table) -> Sequence[Part]:
+        """Those that are compared. Raises `psycopg.Error`."""
+        with self._sessions.pair() as pair:
+            ranged = by_key(pair.source, pair.target, table)
+            parts = split(pair.source, table, self.settings.part_rows) if ranged else [Part(keyed=False)]
+        if self.sample is None:
+            return parts
+        if not ranged:
+            parts = shares(self.sample)
+        return self.progress.chosen(table.full_name, parts, self.sample)
 
     def _compare(self, work: Work, part: Part) -> None:
         """One part; once more on new sessions where they were lost."""
@@ -193,6 +208,7 @@ class Comparison:
                     differing, differences = left, described(pair, work.digests, _first(left))
         except (psycopg.Error, CrossfadeError) as error:
             work.fail(error)
+        rows = sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)
         unsettled = [work.digests.describe(key) for result in results for key in result.unsettled]
         unread = sum(result.unread for result in results)
         problems = [
@@ -204,8 +220,8 @@ class Comparison:
             table=work.table.full_name,
             verdict=Verdict.MISMATCH if differing else incomplete,
             method=work.method,
-            rows=(sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)),
-            coverage=len(results) / len(work.parts),
+            rows=rows,
+            coverage=self._coverage(work, rows[0]),
             parts=len(work.parts),
             differences=differences,
             more=len(differing) - len(differences),
@@ -217,6 +233,12 @@ class Comparison:
             error="; ".join(problems),
             seconds=work.seconds,
         )
+
+    def _coverage(self, work: Work, rows: int) -> float:
+        """How much of the table was compared: by parts or, of a sample, by rows."""
+        if self.sample is None:
+            return len(work.done) / len(work.parts)
+        return min(1.0, rows / max(work.table.rows_estimate, rows, 1))
 
 
 class _Sessions:
