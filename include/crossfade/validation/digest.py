@@ -69,7 +69,7 @@ class Digests:
         if part.keyed:
             yield part.where(self.table)
             return
-        mine = sql.SQL("true")
+        mine: sql.Composable = sql.SQL("true")
         if part.share is not None:
             share, of = part.share
             mine = sql.SQL("mod({}, {}) IN ({}, {})").format(self.row_hash.seed, of, share, -share)
