@@ -42,7 +42,7 @@ class Validate(Section):
     """How rows are compared."""
 
     schedule: str | None = Field(default=None, pattern=r"^(@[a-z]+|\S+( \S+){4})$")
-    """When `<plan>.validate` runs: a cron expression of five fields, or such as `@daily`. Empty: when it is triggered."""
+    """When ``<plan>.validate`` runs: a cron expression of five fields, or such as ``@daily``. Empty: when triggered."""
     mode: Literal["full", "sample", "quick"] = "full"
     """Of nightly runs: every row, some key ranges (others every night), or statistics only."""
     sample: float = Field(default=15, gt=0, le=100)
