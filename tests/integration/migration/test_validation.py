@@ -13,9 +13,11 @@ from uuid import UUID
 import pytest
 from psycopg import sql
 
+from crossfade.cutover import order
 from crossfade.validation import compare, tables
 from crossfade.validation import run as validation
-from crossfade.validation.result import Verdict
+from crossfade.validation.result import Mode, Verdict
+from crossfade_lab import verdict
 from crossfade_lab.workload import Spec, WorkloadProcess
 
 #: On the target, one statement each, and what the report must say of it.
@@ -234,3 +236,61 @@ def test_what_cannot_be_compared_is_one_line_each_and_never_ok(world: Any) -> No
     assert set(said) == {"public.prices", "public.customers", "public.gone", "public.documents"}
     assert all("\n" not in table.error for table in said.values())
     assert len(report.tables) == 17
+
+
+def test_repair_puts_rows_right_under_load(make_world: Callable[..., Any], ledger: Path) -> None:
+    world = make_world(rows=3000)
+    with world.pair.target.connect() as admin:  # as RDS grants it to the master user
+        admin.execute("ALTER ROLE crossfade SUPERUSER")
+    world.load()
+    with world.admin("target") as target:
+        target.execute("SET session_replication_role = replica")
+        for statement in PLANTED:
+            target.execute(statement)
+    spec = Spec(endpoints=[world.through_router()], directory=str(ledger), clients=8, rate=300)
+    with WorkloadProcess(spec):
+        report = validation.examine(world.m, run_id="one", repairing=True)
+        assert report.verdict is Verdict.OK, report.problems
+        assert sum(table.repaired for table in report.tables) == len(PLANTED)
+        assert sum(len(table.repaired_rows) for table in report.tables) == len(PLANTED)
+        assert validation.validate(world.m, run_id="two").verdict is Verdict.OK
+    judged = verdict.verify(ledger, world.through_router())
+    assert judged.ok, judged
+
+
+def test_a_week_of_samples_covers_every_row(make_world: Callable[..., Any]) -> None:
+    world = make_world(rows=20_000, validate={"part_rows": 1000, "sample": 15})
+    world.load()
+    read: dict[str, int] = {}
+    for night in range(7):
+        report = validation.validate(world.m, run_id=f"night {night}", mode=Mode.SAMPLE)
+        for table in report.tables:
+            read[table.table] = read.get(table.table, 0) + table.rows[0]
+        largest = max(report.tables, key=lambda table: table.rows[0])
+        assert 0 < largest.coverage < 0.5
+    with world.admin("source") as source:
+        for table in ("orders", "order_items", "payments", "customers"):
+            count = source.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+            assert count is not None
+            assert read[f"public.{table}"] >= count[0]
+    with world.m.journal() as journal:  # a sample is no proof for a cutover
+        assert journal.last_validation(journal.get("shop").id) is None
+
+
+def test_after_a_cutover_the_source_is_compared_with_the_target_that_takes_writes(
+    make_world: Callable[..., Any], ledger: Path
+) -> None:
+    world = make_world(rows=2000)
+    world.load()
+    validation.validate(world.m, run_id="one")
+    world.approve()
+    order.run(world.m, run_id="one")
+    spec = Spec(endpoints=[world.through_router()], directory=str(ledger), clients=4, rate=100)
+    with WorkloadProcess(spec):
+        report = validation.examine(world.m, run_id="night")
+        assert report.verdict is Verdict.OK, report.problems
+        with world.admin("source") as source:
+            source.execute("SET session_replication_role = replica")
+            source.execute("UPDATE customers SET name = 'x' WHERE id = 3")
+        with pytest.raises(validation.MismatchFound, match=r"\(id=3\) differs in name: 'x' on the source"):
+            validation.validate(world.m, run_id="next night")
