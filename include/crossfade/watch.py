@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -189,14 +190,14 @@ def _judged(journal: Journal, record: MigrationRecord, lag: Lag | None, findings
 
 
 def _give_up(m: Migration, source: Connection, exceeding: Sequence[Kept], limit: int) -> str:
-    """Drop the slots at once, whatever else can be reached; then settle and abandon. Returns what was done."""
+    """Drop our slots at once, whatever else can be reached; then settle and abandon. Returns what was done."""
     why = "; ".join(slot.too_much(limit, Side.SOURCE) for slot in exceeding)
     log.warning("%s: the migration is given up", why)
     done = ""
     try:
-        if m.plan.engine == "logical":
-            _drop(m, source, [slot.name for slot in exceeding])
-            done = "they were dropped, as source_protection.on_exceed wants; "
+        if ours := [slot.name for slot in exceeding if re.match(remains.names_of(m.plan.name), slot.name)]:
+            _drop(m, source, ours)  # the one that AWS DMS named itself goes with its task
+            done = f"{', '.join(ours)} dropped, as source_protection.on_exceed wants; "
         return f"{why}: {done}the migration was given up, as source_protection.on_exceed wants. {abandon(m)}"
     except CrossfadeError as error:
         return (

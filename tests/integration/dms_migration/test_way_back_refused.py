@@ -21,9 +21,11 @@ from crossfade.cutover import luggage, order, recovery, rollback_gate
 from crossfade.cutover.decision import Decision
 from crossfade.engines.dms import task
 from crossfade.engines.dms.access import dms_role, role_of_way_back
+from crossfade.engines.dms.refusals import AwsUnreachable
 from crossfade.engines.dms.resource import name_of
 from crossfade.engines.dms.starting import NothingArmed, prove_armed, start_armed
-from crossfade.engines.dms.stream import StreamLost
+from crossfade.engines.dms.stream import DmsStream, StreamLost
+from crossfade.journal import Journal
 from crossfade.migration import Migration
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.compare import compare
@@ -121,6 +123,22 @@ def test_who_takes_over_without_airflow_knows_the_roles_of_dms(world: Any) -> No
     taken = luggage.unpack(luggage.pack(world.m))
     assert {dms_role(taken, side) for side in Side} == {"shop_dms"}
     assert {role_of_way_back(taken, side) for side in Side} == {"shop_dms_back"}
+
+
+def test_a_slot_of_ours_is_dropped_before_aws_is_asked(world: Any) -> None:
+    def nobody(*_: object) -> Any:
+        raise AwsUnreachable("nobody answers")
+
+    lonely = Migration(world.m.plan, world.m.resolve, nobody)
+    with lonely.session(Side.SOURCE, "test") as source, lonely.session(Side.TARGET, "test") as target:
+        record = Journal(target).get(lonely.plan.name)
+        stream = DmsStream(lonely, Direction.FORWARD, source=source, target=target, record=record)
+        stream.records.keep("again task", stream.task, made=True)
+        stream.slot.make(20)
+        with pytest.raises(AwsUnreachable):
+            stream.drop()
+        assert stream.slot.lost() == "missing"
+        stream.records.forget("again task")
 
 
 def dies(world: Any, act: Callable[[Any], None]) -> None:

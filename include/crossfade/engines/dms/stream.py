@@ -257,7 +257,12 @@ class DmsStream(DmsCarrier):
         let_nobody_write(self.subscriber, self.writers, self.tables)
 
     def drop(self) -> None:
-        """Remove task, slot, DMS's control tables, privileges and watermark; safe to call again."""
+        """
+        Remove slot, task, DMS's control tables, privileges and watermark; safe to call again.
+
+        The slot first: it keeps WAL of a side that may serve, also where neither AWS nor the other side answers.
+        """
+        self.slot.drop()
         self.finish()
         for row in self.subscriber.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r'"
