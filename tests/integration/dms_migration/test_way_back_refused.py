@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ from crossfade.engines.dms.access import dms_role, role_of_way_back
 from crossfade.engines.dms.refusals import AwsUnreachable
 from crossfade.engines.dms.resource import name_of
 from crossfade.engines.dms.starting import NothingArmed, prove_armed, start_armed
-from crossfade.engines.dms.stream import DmsStream, StreamLost
+from crossfade.engines.dms.stream import DmsStream
+from crossfade.engines.dms.stream_errors import StreamLost, TaskGone
 from crossfade.journal import Journal
 from crossfade.migration import Migration
 from crossfade.routers.base import Direction, Side
@@ -248,8 +250,28 @@ def test_a_rollback_that_is_undone_leaves_no_slot_and_rows_go_on_coming_back(wor
     assert back_task(world) is None
 
 
-def test_a_slot_that_is_lost_is_said_and_cleaning_up_leaves_nothing(world: Any) -> None:
+def test_a_table_that_is_suspended_is_lost_and_a_task_that_somebody_deletes_is_not_made_anew(world: Any) -> None:
     cut_over(world)
+    start_armed(world.m)
+    prove_armed(world.m)
+    found = back_task(world)
+    assert found is not None
+    world.w.aws.fault(found.arn, suspend=["public.gate"])
+    lost = r"without 1 of its tables, whose changes are lost .*public\.gate.* The way back is lost"
+    assert wait_until(lambda: re.search(lost, " ".join(watch.watch(world.m).findings)), seconds=30, every=0.5)  # type: ignore[union-attr]
+    with pytest.raises(order.Refused, match=lost):
+        roll_back(world)
+    world.w.dms.stop_replication_task(ReplicationTaskArn=found.arn)
+    assert wait_until(lambda: task.existing(world.w.dms, found.identifier).status == "stopped", seconds=30, every=0.1)
+    world.w.dms.delete_replication_task(ReplicationTaskArn=found.arn)
+    assert wait_until(lambda: back_task(world) is None, seconds=30, every=0.1)
+    with pytest.raises(TaskGone, match="AWS DMS has it no more"):
+        start_armed(world.m)
+    with pytest.raises(order.Refused, match=r"AWS DMS has it no more.* The way back is lost"):
+        roll_back(world)
+
+
+def test_a_slot_that_is_lost_is_said_and_cleaning_up_leaves_nothing(world: Any) -> None:
     slot = f"crossfade_{world.m.plan.name}_1_back"
     world.w.execute("target", f"SELECT pg_drop_replication_slot('{slot}')")
     with pytest.raises(StreamLost, match="The way back is lost"):

@@ -33,7 +33,7 @@ def start_armed(m: Migration) -> str:
     Start the task that the last cutover or rollback has armed, at its slot's position; its identifier.
 
     What carried rows before has stopped by then, and its slot is gone: it would take what comes back for changes to
-    carry. Safe to call again. Raises `NothingArmed`, `stream.StreamLost`, `DeadlineExceeded`.
+    carry. Safe to call again. Raises `NothingArmed`, `stream_errors.StreamLost`, `DeadlineExceeded`.
     """
     with _armed(m) as (stream, before):
         before.end()

@@ -32,10 +32,11 @@ from crossfade.engines.dms.failures import explained, failure_of
 from crossfade.engines.dms.lobs import lob_tables
 from crossfade.engines.dms.named_slots import NamedSlot
 from crossfade.engines.dms.resource import Kind, name_of
-from crossfade.engines.dms.statistics import statistics
+from crossfade.engines.dms.statistics import broken, statistics
+from crossfade.engines.dms.stream_errors import NotProvedYet, SlotGone, StreamBroken, TablesLost, TaskGone
 from crossfade.engines.logical.replication import CannotArm
 from crossfade.engines.logical.waves import object_name, stream_name
-from crossfade.errors import CrossfadeError, FatalError, PreconditionError
+from crossfade.errors import CrossfadeError
 from crossfade.journal import MigrationRecord
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.ledger import Ledger
@@ -45,41 +46,6 @@ if TYPE_CHECKING:
     from crossfade.migration import Migration
 
 log = logging.getLogger(__name__)
-
-
-class NotProvedYet(PreconditionError):
-    """Clients went on, and no watermark has come through the stream so far."""
-
-    def __init__(self, *, plan: str, direction: Direction, seen: str) -> None:
-        back = direction is Direction.BACK
-        starter = f"start_way_back of {plan}.migrate" if back else f"start_way_forward of {plan}.rollback"
-        super().__init__(
-            f"replication from the {direction.old} to the {direction.new} by AWS DMS is not proved yet: {seen}. "
-            f"Wait for the task {starter} and the one after it, or clear them; nothing is lost meanwhile, the slot on "
-            f"the {direction.old} keeps every change"
-        )
-
-
-class StreamBroken(PreconditionError):
-    """The task does not carry on."""
-
-    def __init__(self, *, direction: Direction, reason: str) -> None:
-        super().__init__(
-            f"replication from the {direction.old} to the {direction.new} by AWS DMS is broken: {reason.rstrip('.')}. "
-            f"The slot on the {direction.old} keeps every change until it goes on"
-        )
-
-
-class StreamLost(FatalError):
-    """Changes are gone that had not arrived."""
-
-    def __init__(self, *, slot: str, seen: str, direction: Direction) -> None:
-        remedy = (
-            "The way back is lost: compare both sides, and keep the target"
-            if direction is Direction.BACK
-            else "The target can not become current again: give the migration up (the DAG abort with action abandon)"
-        )
-        super().__init__(f"the slot {slot} on the {direction.old} is {seen}: changes since then are lost. {remedy}")
 
 
 class DmsStream(DmsCarrier):
@@ -105,6 +71,7 @@ class DmsStream(DmsCarrier):
             watermark=stream_name(m.plan.name, 1, direction),
         )
         self.kind: Kind = "back task" if direction is Direction.BACK else "again task"
+        self.started = f"{self.kind} started"  #: the journal's mark: its task has begun to read the slot
         plugin = self.plan.back.plugin if self.plan.back else None
         self.slot = NamedSlot(self.publisher, object_name(m.plan.name, 1, direction), plugin)
 
@@ -135,6 +102,7 @@ class DmsStream(DmsCarrier):
         """
         try:
             self.slot.drop()
+            self.journal.forget_mark(self.record.id, self.started)  # of a slot that is gone
             for conn in (self.publisher, self.subscriber):
                 control.add_stream(conn, self.watermark)
             let_read(self.publisher, self.reader, self.watermark)
@@ -174,12 +142,14 @@ class DmsStream(DmsCarrier):
         """
         Start the task at the slot's position, or let it go on where it has stopped; nothing where it runs.
 
-        Columns of large objects become nullable where it writes: DMS writes their rows in two steps.
+        Columns of large objects become nullable where it writes: DMS writes their rows in two steps. A task that was
+        started once is not made anew, nor started from the slot's position again: what it has applied it alone knows.
         Raises `StreamLost`, and as `task.start_from`.
         """
         self._require_slot()
-        if task.describe(self.dms, self.task) is None:  # somebody deleted it; the slot still has everything
-            stream_task.make(self)
+        if task.describe(self.dms, self.task) is None:
+            self._require_unstarted()
+            stream_task.make(self)  # somebody deleted it; the slot still has everything
         found = task.settled(self.dms, self.task)
         if found.status in task.ACTIVE:
             log.info("replication task %s is %s already", self.task, found.status)
@@ -194,6 +164,7 @@ class DmsStream(DmsCarrier):
         if found.has_run:
             task.resume(self.dms, self.task)
         else:
+            self.journal.mark(self.record.id, self.started)  # before: whatever is answered, it may have begun
             task.start_from(self.dms, found, self.slot.position())
 
     def bytes_behind(self) -> int:
@@ -213,10 +184,13 @@ class DmsStream(DmsCarrier):
         self._require_slot()
         found = task.describe(self.dms, self.task)
         if found is None:
-            raise StreamBroken(direction=self.direction, reason=f"AWS DMS has no replication task {self.task}")
+            self._require_unstarted()
+            raise self._not_proved(f"AWS DMS has no replication task {self.task}")
         if not found.has_run:
             raise self._not_proved(f"replication task {self.task} was not started")
         tables = statistics(self.dms, found.arn)
+        if bad := broken(tables):
+            raise TablesLost(task=self.task, tables=bad, direction=self.direction)
         if failure := failure_of(found, tables):
             raise StreamBroken(direction=self.direction, reason=str(failure))
         if found.status == "starting":
@@ -234,7 +208,11 @@ class DmsStream(DmsCarrier):
 
     def _require_slot(self) -> None:
         if seen := self.slot.lost():
-            raise StreamLost(slot=self.slot.name, seen=seen, direction=self.direction)
+            raise SlotGone(slot=self.slot.name, seen=seen, direction=self.direction)
+
+    def _require_unstarted(self) -> None:
+        if self.journal.marked(self.record.id, self.started):
+            raise TaskGone(task=self.task, direction=self.direction)
 
     # --- the end of it --------------------------------------------------------------------------------------------
 
@@ -251,6 +229,7 @@ class DmsStream(DmsCarrier):
         """
         self.end()
         task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS)
+        self.journal.forget_mark(self.record.id, self.started)
         self.records.forget(self.kind)
         Ledger(self.subscriber, self.record.id).restore(log.info)
         restore_not_null(self.subscriber, self.record.id, log.info)
