@@ -233,9 +233,12 @@ def test_a_rollback_that_is_undone_leaves_no_slot_and_rows_go_on_coming_back(wor
     with pytest.raises(order.CutoverUndone, match="smoke"):
         roll_back(world)
     assert world.w.value("source", SLOTS) == 0
-    world.w.execute("target", """INSERT INTO "Order Items" VALUES (901, '{"text": "after the undo"}')""")
-    new = """SELECT id, note->>'text' FROM "Order Items" WHERE id >= 900 ORDER BY 1"""
-    both = [(900, "on the target"), (901, "after the undo")]
+    # larger than any that was loaded, and than the limit that was made of those
+    world.w.execute(
+        "target", """INSERT INTO "Order Items" VALUES (901, json_build_object('text', repeat('y', 200000)))"""
+    )
+    new = """SELECT id, length(note->>'text') FROM "Order Items" WHERE id >= 900 ORDER BY 1"""
+    both = [(900, len("on the target")), (901, 200_000)]
     assert wait_until(lambda: world.w.rows("source", new) == both, seconds=30, every=0.1), back_task(world)
     world.w.execute("target", OPEN)
     roll_back(world)
