@@ -166,6 +166,8 @@ def test_a_cutover_that_is_undone_leaves_no_slot_and_the_next_one_finds_its_task
     assert world.w.value("target", SLOTS) == 0
     made = back_task(world)
     assert made is not None and not made.has_run
+    may_write = "SELECT has_table_privilege('shop_dms_back', '\"Order Items\"', 'INSERT')"
+    assert not world.w.value("source", may_write), "production serves there, and assess would refuse it"
     world.w.execute("source", OPEN)
     cut_over(world)
     assert world.w.value("target", SLOTS) == 1

@@ -18,6 +18,7 @@ from crossfade.engines.dms import stream_task, task
 from crossfade.engines.dms.access import (
     RoleUnknown,
     dms_role,
+    end_writing,
     let_nobody_write,
     let_not_read,
     let_read,
@@ -107,7 +108,9 @@ class DmsStream(DmsCarrier):
                 control.add_stream(conn, self.watermark)
             let_read(self.publisher, self.reader, self.watermark)
             require_reader(self.publisher, self.reader, self.tables, self.direction.old)
-            let_write(self.subscriber, self.writers, self.writer, self.tables, self.watermark)
+            with self.subscriber.transaction():  # proved, and ended at once: applications write there, DMS not yet
+                let_write(self.subscriber, self.writers, self.writer, self.tables, self.watermark)
+                end_writing(self.subscriber, self.writers, self.writer, self.tables)
             if fence.is_fenced(self.publisher):
                 fence.let_in(self.publisher, self.reader, keep=True)
             self.slot.try_out()
