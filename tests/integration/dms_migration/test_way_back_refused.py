@@ -20,7 +20,7 @@ from crossfade.cleanup import cleanup
 from crossfade.connect import Endpoint
 from crossfade.cutover import luggage, order, recovery, rollback_gate
 from crossfade.cutover.decision import Decision
-from crossfade.engines.dms import task
+from crossfade.engines.dms import stream_task, task
 from crossfade.engines.dms.access import dms_role, role_of_way_back
 from crossfade.engines.dms.refusals import AwsUnreachable
 from crossfade.engines.dms.resource import name_of
@@ -195,6 +195,26 @@ def test_with_a_task_that_fails_nobody_goes_back_and_cleared_it_goes_on(world: A
     assert watch.watch(world.m).findings == ()  # type: ignore[union-attr]
 
 
+def breaks_while_it_is_made_ready(world: Any) -> None:
+    """A rollback whose carrier fails while AWS is asked for the way forward: refused, before clients are held."""
+    found, make = back_task(world), stream_task.make
+    assert found is not None
+
+    def breaking(stream: DmsStream) -> None:
+        make(stream)
+        world.w.aws.fault(found.arn, fail="could not extend file: No space left on device")
+        assert wait_until(lambda: back_task(world).status == "failed", seconds=60, every=0.1)  # type: ignore[union-attr]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream_task, "make", breaking)
+        with pytest.raises(order.Refused, match=r"is broken: .* out of storage"):
+            roll_back(world)
+    assert world.w.value("source", SLOTS) == 0
+    world.w.aws.fault(found.arn)
+    start_armed(world.m)
+    prove_armed(world.m)
+
+
 @pytest.fixture
 def airflow(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's connections to all that the plan names."""
@@ -243,6 +263,7 @@ def test_a_rollback_that_is_undone_leaves_no_slot_and_rows_go_on_coming_back(wor
     both = [(900, len("on the target")), (901, 200_000)]
     assert wait_until(lambda: world.w.rows("source", new) == both, seconds=30, every=0.1), back_task(world)
     world.w.execute("target", OPEN)
+    breaks_while_it_is_made_ready(world)
     roll_back(world)
     with world.w.admin("source") as conn, pytest.raises(psycopg.errors.IntegrityError):
         conn.execute("""INSERT INTO "Order Items" VALUES (902, NULL)""")
