@@ -28,7 +28,7 @@ from crossfade.engines.dms.carrying import DELETE_SECONDS, STOP_SECONDS, DmsCarr
 from crossfade.engines.dms.endpoints import UnknownEndpoint
 from crossfade.engines.dms.failures import explained, failure_of
 from crossfade.engines.dms.lobs import require_whole
-from crossfade.engines.dms.resource import ENDPOINTS_AND_INSTANCE, name_of
+from crossfade.engines.dms.resource import ENDPOINTS_AND_INSTANCE, name_of, tags_of
 from crossfade.engines.dms.resources import delete_made
 from crossfade.engines.dms.slots import SlotLost, SlotUnknown, drop_slot, find_slot, unread_slots
 from crossfade.engines.dms.statistics import COMPLETED, TableStatistics, statistics
@@ -174,7 +174,8 @@ class DmsEngine(DmsCarrier):
     def drop(self) -> None:
         """Remove the task, its slot, its control tables, the watermark and DMS's privileges; safe to call again."""
         self.note_slot()
-        task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS)
+        if self.records.identifier("task") is not None:  # else one of that name belongs to another plan
+            task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS, tags=tags_of(self.m.plan.name))
         self.records.forget("task")
         drop_slot(self.source, self.records)
         if left := unread_slots(self.source):

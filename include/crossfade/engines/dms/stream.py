@@ -32,7 +32,7 @@ from crossfade.engines.dms.endpoints import UnknownEndpoint
 from crossfade.engines.dms.failures import explained, failure_of
 from crossfade.engines.dms.lobs import lob_tables
 from crossfade.engines.dms.named_slots import NamedSlot
-from crossfade.engines.dms.resource import Kind, name_of
+from crossfade.engines.dms.resource import Kind, name_of, tags_of
 from crossfade.engines.dms.statistics import broken, statistics
 from crossfade.engines.dms.stream_errors import NotProvedYet, SlotGone, StreamBroken, TablesLost, TaskGone
 from crossfade.engines.logical.replication import CannotArm
@@ -221,8 +221,13 @@ class DmsStream(DmsCarrier):
 
     def end(self) -> None:
         """Return when the task has stopped and its slot is gone: nothing more is read. Raises `DeadlineExceeded`."""
-        task.stop(self.dms, self.task, time.monotonic() + STOP_SECONDS)
+        if self._made():
+            task.stop(self.dms, self.task, time.monotonic() + STOP_SECONDS)
         self.slot.drop()
+
+    def _made(self) -> bool:
+        """Whether a task was ever made: else one of that name belongs to another plan, whose name leads to the same."""
+        return self.records.identifier(self.kind) is not None
 
     def finish(self) -> None:
         """
@@ -231,7 +236,8 @@ class DmsStream(DmsCarrier):
         Safe to call again. Raises `NullsFound`, `DeadlineExceeded`.
         """
         self.end()
-        task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS)
+        if self._made():
+            task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS, tags=tags_of(self.m.plan.name))
         self.journal.forget_mark(self.record.id, self.started)
         self.records.forget(self.kind)
         Ledger(self.subscriber, self.record.id).restore(log.info)

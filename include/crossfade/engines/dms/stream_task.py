@@ -49,9 +49,9 @@ def make(stream: DmsStream) -> None:
     """
     m, plan, dms, records = stream.m, stream.plan, stream.dms, stream.records
     deadline = time.monotonic() + plan.start_timeout.total_seconds()
-    found = task.describe(dms, stream.task)
-    if found is not None and found.has_run:
-        task.delete(dms, stream.task, time.monotonic() + DELETE_SECONDS)
+    tags = tags_of(m.plan.name)
+    if task.is_there(dms, stream.task, tags) and task.existing(dms, stream.task).has_run:
+        task.delete(dms, stream.task, time.monotonic() + DELETE_SECONDS, tags=tags)
     instance = ensure_instance(dms, plan.instance, plan=m.plan.name, deadline=deadline)
     ends = [_ready(stream, end, instance.arn, deadline) for end in _ends(stream)]
     records.keep(stream.kind, stream.task, made=True)
@@ -64,7 +64,7 @@ def make(stream: DmsStream) -> None:
         mappings=_mappings(stream),
         settings=_settings(stream),
         kind="cdc",
-        tags=tags_of(m.plan.name),
+        tags=tags,
         deadline=deadline,
         stopped_by=time.monotonic() + STOP_SECONDS,
     )
