@@ -22,6 +22,7 @@ from crossfade.engines.dms.access import (
     let_nobody_write,
     let_not_read,
     role_of_way_back,
+    role_of_way_forward,
     writers_of,
 )
 from crossfade.engines.dms.carrying import DELETE_SECONDS, STOP_SECONDS, DmsCarrier, TaskNotRunning
@@ -90,7 +91,8 @@ class DmsEngine(DmsCarrier):
         """DMS's roles for either direction, and the groups through which they may write."""
         found = {self.writer, self.writers}
         if self.m.plan.rollback.way_back == "dms":
-            found |= {role_of_way_back(self.m, side) for side in Side} | {writers_of(self.m.plan.name, Direction.BACK)}
+            found |= {role_of_way_back(self.m, side) for side in Side} | {role_of_way_forward(self.m)}
+            found.add(writers_of(self.m.plan.name, Direction.BACK))
         return found
 
     def progress(self) -> Progress:

@@ -25,6 +25,7 @@ from crossfade.engines.dms.access import (
     let_write,
     require_reader,
     role_of_way_back,
+    role_of_way_forward,
     writers_of,
 )
 from crossfade.engines.dms.carrying import DELETE_SECONDS, STOP_SECONDS, DmsCarrier
@@ -79,7 +80,7 @@ class DmsStream(DmsCarrier):
     @cached_property
     def reader(self) -> str:
         back = self.direction is Direction.BACK
-        return role_of_way_back(self.m, Side.TARGET) if back else dms_role(self.m, Side.SOURCE)
+        return role_of_way_back(self.m, Side.TARGET) if back else role_of_way_forward(self.m)
 
     @cached_property
     def writer(self) -> str:
@@ -89,7 +90,9 @@ class DmsStream(DmsCarrier):
     def carriers(self) -> set[str]:
         """DMS's roles for either direction, and the groups through which they may write."""
         roles = {role for side in Side for role in (dms_role(self.m, side), role_of_way_back(self.m, side))}
-        return roles | {writers_of(self.m.plan.name, direction) for direction in Direction}
+        return (
+            roles | {role_of_way_forward(self.m)} | {writers_of(self.m.plan.name, direction) for direction in Direction}
+        )
 
     # --- arming it ------------------------------------------------------------------------------------------------
 
