@@ -18,16 +18,16 @@ from airflow.sdk.exceptions import TaskDeferred
 from crossfade import phases, watch
 from crossfade.cleanup import cleanup
 from crossfade.connect import Endpoint
-from crossfade.cutover import luggage, order, recovery, rollback_gate
+from crossfade.cutover import decision, luggage, order, recovery, rollback_gate
 from crossfade.cutover.decision import Decision
-from crossfade.engines.dms import stream_task, task
+from crossfade.engines.dms import starting, stream_task, task
 from crossfade.engines.dms.access import dms_role, role_of_way_back
 from crossfade.engines.dms.refusals import AwsUnreachable
 from crossfade.engines.dms.resource import name_of
 from crossfade.engines.dms.starting import NothingArmed, prove_armed, start_armed
 from crossfade.engines.dms.stream import DmsStream
 from crossfade.engines.dms.stream_errors import StreamLost, TaskGone
-from crossfade.journal import Journal
+from crossfade.journal import Journal, State
 from crossfade.migration import Migration
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.compare import compare
@@ -174,6 +174,23 @@ def test_a_cutover_that_is_undone_leaves_no_slot_and_the_next_one_finds_its_task
     found = back_task(world)
     assert found is not None and found.arn == made.arn
     assert found.migration_type == "cdc"
+
+
+def test_nothing_is_started_while_or_after_somebody_goes_the_other_way(world: Any) -> None:
+    with world.m.session(Side.TARGET, "test") as target, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starting, "LOCK_SECONDS", 0.2)
+        decision.act_alone(target, world.m.plan.name, seconds=5)
+        with pytest.raises(decision.AnotherActs):
+            start_armed(world.m)
+        patch.setattr(decision, "act_alone", lambda *_, **__: Journal(target).set_state(record.id, State.ROLLING_BACK))
+        record = Journal(target).get(world.m.plan.name)
+        with pytest.raises(NothingArmed, match="is rolling back by now"):
+            start_armed(world.m)
+        Journal(target).set_state(record.id, State.CUT_OVER)
+    found = back_task(world)
+    assert found is not None and not found.has_run
+    may_write = "SELECT has_table_privilege('shop_dms_back', '\"Order Items\"', 'INSERT')"
+    assert not world.w.value("source", may_write)
 
 
 def test_with_a_task_that_fails_nobody_goes_back_and_cleared_it_goes_on(world: Any) -> None:

@@ -144,6 +144,18 @@ class DmsStream(DmsCarrier):
 
     # --- starting it, with clients on the other side --------------------------------------------------------------
 
+    def ready(self) -> task.TaskState:
+        """
+        The task, waited for; made where somebody has deleted it and it was never started: the slot has everything.
+
+        Raises `StreamLost`, `DeadlineExceeded`.
+        """
+        self._require_slot()
+        if task.describe(self.dms, self.task) is None:
+            self._require_unstarted()
+            stream_task.make(self)
+        return task.settled(self.dms, self.task)
+
     def start(self) -> None:
         """
         Start the task at the slot's position, or let it go on where it has stopped; nothing where it runs.
@@ -152,11 +164,7 @@ class DmsStream(DmsCarrier):
         started once is not made anew, nor started from the slot's position again: what it has applied it alone knows.
         Raises `StreamLost`, and as `task.start_from`.
         """
-        self._require_slot()
-        if task.describe(self.dms, self.task) is None:
-            self._require_unstarted()
-            stream_task.make(self)  # somebody deleted it; the slot still has everything
-        found = task.settled(self.dms, self.task)
+        found = self.ready()
         if found.status in task.ACTIVE:
             log.info("replication task %s is %s already", self.task, found.status)
             return
