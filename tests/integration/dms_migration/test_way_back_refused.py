@@ -14,11 +14,12 @@ from typing import Any
 import psycopg
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
+from psycopg.types.json import Jsonb
 
 from crossfade import phases, watch
 from crossfade.cleanup import cleanup
-from crossfade.connect import Endpoint
-from crossfade.cutover import decision, luggage, order, recovery, rollback_gate
+from crossfade.connect import Endpoint, scalar
+from crossfade.cutover import decision, fence, luggage, order, recovery, rollback_gate
 from crossfade.cutover.decision import Decision
 from crossfade.engines.dms import starting, stream_task, task
 from crossfade.engines.dms.access import dms_role, role_of_way_back
@@ -141,6 +142,21 @@ def test_a_slot_of_ours_is_dropped_before_aws_is_asked(world: Any) -> None:
             stream.drop()
         assert stream.slot.lost() == "missing"
         stream.records.forget("again task")
+
+
+def test_who_was_let_in_to_read_the_target_is_so_no_more_at_the_end(world: Any) -> None:
+    with world.m.session(Side.SOURCE, "test") as source, world.m.session(Side.TARGET, "test") as target:
+        record = Journal(target).get(world.m.plan.name)
+        stream = DmsStream(world.m, Direction.BACK, source=source, target=target, record=record)
+        opens_to = scalar(target, "SELECT may_connect FROM crossfade.fence WHERE database = current_database()")
+        ledger = "UPDATE crossfade.fence SET may_connect = %s WHERE database = current_database()"
+        target.execute(ledger, [Jsonb([])])  # as where PUBLIC may not connect
+        stream.arm_ahead(live=False)
+        assert "shop_dms_back" in {entry["role"] for entry in fence.may_connect(target)}
+        stream.drop()
+        assert "shop_dms_back" not in {entry["role"] for entry in fence.may_connect(target)}
+        target.execute(ledger, [Jsonb(opens_to)])
+    assert back_task(world) is None
 
 
 def dies(world: Any, act: Callable[[Any], None]) -> None:

@@ -74,6 +74,7 @@ class DmsStream(DmsCarrier):
         )
         self.kind: Kind = "back task" if direction is Direction.BACK else "again task"
         self.started = f"{self.kind} started"  #: the journal's mark: its task has begun to read the slot
+        self.let_in = f"{self.kind} let in"  #: the same: its reader may connect to what was fenced, for its sake alone
         plugin = self.plan.back.plugin if self.plan.back else None
         self.slot = NamedSlot(self.publisher, object_name(m.plan.name, 1, direction), plugin)
 
@@ -114,8 +115,8 @@ class DmsStream(DmsCarrier):
             with self.subscriber.transaction():  # proved, and ended at once: applications write there, DMS not yet
                 let_write(self.subscriber, self.writers, self.writer, self.tables, self.watermark)
                 end_writing(self.subscriber, self.writers, self.writer, self.tables)
-            if fence.is_fenced(self.publisher):
-                fence.let_in(self.publisher, self.reader, keep=True)
+            if fence.is_fenced(self.publisher) and fence.let_in(self.publisher, self.reader, keep=True):
+                self.journal.mark(self.record.id, self.let_in)
             self.slot.try_out()
             stream_task.make(self)
         except (psycopg.Error, CrossfadeError) as error:
@@ -270,6 +271,10 @@ class DmsStream(DmsCarrier):
             self.subscriber.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("crossfade", row["relname"])))
         try:
             let_not_read(self.publisher, self.reader)
+            if self.journal.marked(self.record.id, self.let_in):
+                with self.publisher.transaction():
+                    fence.take_back(self.publisher, [self.reader])
+                self.journal.forget_mark(self.record.id, self.let_in)
             if fence.is_fenced(self.subscriber):
                 fence.keep_out(self.subscriber, self.writer)
         except (RoleUnknown, UnknownEndpoint) as error:
