@@ -21,8 +21,8 @@ from crossfade.engines.dms.engine import DmsEngine
 from crossfade.engines.dms.stream import DmsStream
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.replication import Replication
-from crossfade.engines.logical.stream import Stream
 from crossfade.engines.logical.waves import object_name
+from crossfade.engines.slots import drop_slot
 from crossfade.errors import CrossfadeError, PreconditionError, Unreachable
 from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.phases import PRE_DATA
@@ -196,7 +196,8 @@ def _give_up(m: Migration, source: Connection, exceeding: Sequence[Kept], limit:
     done = ""
     try:
         if ours := [slot.name for slot in exceeding if re.match(remains.names_of(m.plan.name), slot.name)]:
-            _drop(m, source, ours)  # the one that AWS DMS named itself goes with its task
+            for name in ours:  # the one that AWS DMS named itself goes with its task
+                drop_slot(source, name)
             done = f"{', '.join(ours)} dropped, as source_protection.on_exceed wants; "
         return f"{why}: {done}the migration was given up, as source_protection.on_exceed wants. {abandon(m)}"
     except CrossfadeError as error:
@@ -204,11 +205,6 @@ def _give_up(m: Migration, source: Connection, exceeding: Sequence[Kept], limit:
             f"{why}: {done}the migration is to be given up, but not all could be done: {error}. Run the DAG abort with "
             "action abandon"
         )
-
-
-def _drop(m: Migration, source: Connection, names: Sequence[str]) -> None:
-    for name in names:
-        Stream(name=name, watermark="", tables=(), publisher=m.source_from_target).drop_slot(source)
 
 
 def _of_source_alone(m: Migration, why: Unreachable) -> Watched | None:

@@ -9,8 +9,6 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from psycopg import sql
-
 from crossfade import control
 from crossfade.connect import Connection
 from crossfade.cutover import fence
@@ -186,11 +184,7 @@ class DmsEngine(DmsCarrier):
                 "they keep the source's WAL",
                 ", ".join(left),
             )
-        for row in self.target.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r'"
-            " AND starts_with(relname, 'awsdms_')"
-        ).fetchall():  # DMS's role owns them; the schema's owner may drop them without being a member of it
-            self.target.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("crossfade", row["relname"])))
+        self.drop_control_tables()
         self._forget_roles()
         for conn in (self.source, self.target):
             control.drop_stream(conn, self.watermark)

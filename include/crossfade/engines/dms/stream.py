@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import psycopg
-from psycopg import sql
 
 from crossfade import control
 from crossfade.connect import Connection
@@ -264,11 +263,7 @@ class DmsStream(DmsCarrier):
         """
         self.slot.drop()
         self.finish()
-        for row in self.subscriber.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r'"
-            " AND starts_with(relname, 'awsdms_')"
-        ).fetchall():  # DMS's role owns them; the schema's owner may drop them without being a member of it
-            self.subscriber.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("crossfade", row["relname"])))
+        self.drop_control_tables()
         try:
             let_not_read(self.publisher, self.reader)
             if self.journal.marked(self.record.id, self.let_in):
