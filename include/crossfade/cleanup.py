@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 from crossfade import control, remains
 from crossfade.connect import Connection
 from crossfade.cutover import decision, fence
-from crossfade.engines.base import Engine
-from crossfade.engines.declared import engine_of, way_back_of
-from crossfade.engines.dms.engine import DmsEngine
+from crossfade.engines.declared import all_carriers
 from crossfade.errors import CrossfadeError, PreconditionError
 from crossfade.journal import Journal, MigrationRecord, NoMigration, State
 from crossfade.journal_evidence import Approval
 from crossfade.quantities import spoken
 from crossfade.remains import Rows
-from crossfade.routers.base import Direction, Restartable, Router, Side
+from crossfade.routers.base import Restartable, Router, Side
 from crossfade.schema.database import give_up_grants
 from crossfade.schema.patience import patiently
 from crossfade.schema.roles import stop_acting_for
@@ -201,20 +199,16 @@ def _of_router(router: Router, *, poolers_are_permanent: bool) -> list[str]:
 
 def _remove_streams(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[str]:
     """Both directions, and what an engine has made elsewhere: all that takes the journal to be found."""
-    removed = []
-    engines: list[Engine] = [engine_of(m, source=source, target=target, record=record)]
-    removed.append(f"what carried rows to the target (engine {m.plan.engine})")
-    if m.plan.engine == "dms" and record.carrier != "plan":
-        engines.append(DmsEngine(m, source=source, target=target, record=record))
-        removed.append("the task of AWS DMS and what was made for it, from before the rollback")
-    for each in engines:
+    carriers = all_carriers(m, source=source, target=target, record=record)
+    for each in carriers.engines:
         each.finish()
-        each.drop()
-    if way_back := way_back_of(m, Direction.FORWARD, source=source, target=target, record=record):
-        way_back.drop()
+    carriers.drop()
+    carriers.release()
+    removed = [f"what carried rows to the target (engine {m.plan.engine})"]
+    if len(carriers.engines) > 1:
+        removed.append("the task of AWS DMS and what was made for it, from before the rollback")
+    if carriers.others:
         removed.append("the way back")
-    for each in engines:  # what nothing runs on any more
-        each.release()
     for conn, publisher in ((source, m.target_from_source), (target, m.source_from_target)):
         removed += remains.drop_strays(conn, m.plan.name, publisher)
     return removed

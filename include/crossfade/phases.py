@@ -14,7 +14,7 @@ from crossfade.capabilities import capabilities
 from crossfade.connect import Connection, scalar
 from crossfade.cutover import fence
 from crossfade.engines.base import Progress
-from crossfade.engines.declared import carriers_of, engine_of
+from crossfade.engines.declared import all_carriers, carriers_of, engine_of
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.load import Loaded
 from crossfade.engines.logical.waves import group
@@ -143,7 +143,8 @@ def _begin_anew_where_changed(
             f"{m.plan.name}.rollback, or clear it"
         )
     log.warning("the source's definitions or the plan's tables have changed: the target is emptied and made anew")
-    engine_of(m, source=source, target=target, record=record).drop()
+    for engine in all_carriers(m, source=source, target=target, record=record).engines:
+        engine.drop()
     with target.transaction():
         log.info("dropped %s objects on the target", empty(target))
         Ledger(target, record.id).forget()

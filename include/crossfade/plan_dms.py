@@ -122,11 +122,14 @@ class Back(Section):
     """
 
     source: DmsEndpoint | None = None
-    """The source endpoint that reads the target; its slotName is ``crossfade_<plan>_1_back``."""
+    """
+    The source endpoint that reads the target. By ARN: its slotName is ``crossfade_<plan>_1_back``, and
+    failTasksOnLobTruncation is set.
+    """
     target: DmsEndpoint | None = None
     """The target endpoint that writes to the source. Its role must be DMS's own: a rollback locks it out."""
     again: DmsEndpoint | None = None
-    """The source endpoint that reads the source after a rollback; its slotName is ``crossfade_<plan>_1``."""
+    """The same that reads the source after a rollback; its slotName is ``crossfade_<plan>_1``."""
     source_role: str | None = None
     """Role that DMS logs in as at ``source``. Default: the connection's, or the user of the endpoint in AWS."""
     target_role: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ from crossfade.engines.dms.engine import DmsEngine
 from crossfade.engines.dms.stream import DmsStream
 from crossfade.engines.logical.engine import LogicalEngine
 from crossfade.engines.logical.replication import Replication
-from crossfade.engines.logical.stream import Stream
 from crossfade.engines.logical.waves import object_name
+from crossfade.engines.slots import drop_slot
 from crossfade.errors import CrossfadeError, PreconditionError, Unreachable
 from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.phases import PRE_DATA
@@ -189,25 +190,21 @@ def _judged(journal: Journal, record: MigrationRecord, lag: Lag | None, findings
 
 
 def _give_up(m: Migration, source: Connection, exceeding: Sequence[Kept], limit: int) -> str:
-    """Drop the slots at once, whatever else can be reached; then settle and abandon. Returns what was done."""
+    """Drop our slots at once, whatever else can be reached; then settle and abandon. Returns what was done."""
     why = "; ".join(slot.too_much(limit, Side.SOURCE) for slot in exceeding)
     log.warning("%s: the migration is given up", why)
     done = ""
     try:
-        if m.plan.engine == "logical":
-            _drop(m, source, [slot.name for slot in exceeding])
-            done = "they were dropped, as source_protection.on_exceed wants; "
+        if ours := [slot.name for slot in exceeding if re.match(remains.names_of(m.plan.name), slot.name)]:
+            for name in ours:  # the one that AWS DMS named itself goes with its task
+                drop_slot(source, name)
+            done = f"{', '.join(ours)} dropped, as source_protection.on_exceed wants; "
         return f"{why}: {done}the migration was given up, as source_protection.on_exceed wants. {abandon(m)}"
     except CrossfadeError as error:
         return (
             f"{why}: {done}the migration is to be given up, but not all could be done: {error}. Run the DAG abort with "
             "action abandon"
         )
-
-
-def _drop(m: Migration, source: Connection, names: Sequence[str]) -> None:
-    for name in names:
-        Stream(name=name, watermark="", tables=(), publisher=m.source_from_target).drop_slot(source)
 
 
 def _of_source_alone(m: Migration, why: Unreachable) -> Watched | None:

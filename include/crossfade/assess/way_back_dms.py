@@ -92,6 +92,10 @@ def dms_may_write_to_the_source_only_while_it_is_to(
     if not (role["superuser"] or role["rds_superuser"] or may_be_replica(source, name)):
         seen = "it may not set session_replication_role on the source: triggers would fire for what comes back"
         yield Problem(name, seen, replica_remedy(source, quoted))
+    if not role["may_connect"]:
+        dbname = sql.Identifier(source.endpoint.dbname).as_string()
+        seen = "DMS's role of the way back may not connect to the source, where a cutover tests its endpoint beforehand"
+        yield Problem(name, seen, f"GRANT CONNECT ON DATABASE {dbname} TO {quoted};")
     oids = [table.oid for table in source.tables(plan)]
     if writable := [row["name"] for row in source.rows(_QUERIES["writable"], role=name, oids=oids)]:
         yield Problem(
@@ -125,12 +129,16 @@ def _role(database: Database, name: str) -> dict[str, Any] | Problem:
     """DMS's role there, or what is wrong with it."""
     rows = database.rows(_QUERIES["role"], name=name)
     quoted = sql.Identifier(name).as_string()
-    script = "dms_source.sql" if database.side is Side.TARGET else "dms_back_source.sql"
+    dbname = sql.Identifier(database.endpoint.dbname).as_string()
     if not rows:
+        script, more = "dms_source.sql", ""
+        if database.side is Side.SOURCE:
+            script, more = "dms_back_source.sql", f" -v migration={sql.Identifier(database.endpoint.user).as_string()}"
         return Problem(
             name,
             f"DMS is to log in on the {database.side} as this role on the way back, which does not exist there",
-            f"psql -v role={quoted} -v password=… -f docs/privileges/{script}  # on the {database.side}",
+            f"psql -v role={quoted} -v password=… -v database={dbname}{more} -f docs/privileges/{script}"
+            f"  # on the {database.side}",
         )
     if not rows[0]["login"]:
         seen = f"DMS is to log in on the {database.side} as it, and it may not"

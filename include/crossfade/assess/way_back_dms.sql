@@ -5,6 +5,7 @@ SELECT r.rolcanlogin AS login, r.rolsuper AS superuser,
        AS may_replicate,
        EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'rds_superuser' AND pg_has_role(r.oid, g.oid, 'MEMBER'))
        AS rds_superuser,
+       has_database_privilege(r.oid, current_database(), 'CONNECT') AS may_connect,
        r.rolsuper
        OR EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'pg_read_all_data' AND pg_has_role(r.oid, g.oid, 'USAGE'))
        AS reads_all

@@ -9,12 +9,10 @@ from uuid import UUID
 
 from crossfade.connect import Connection
 from crossfade.cutover.recovery import settle
-from crossfade.engines.base import Engine
-from crossfade.engines.declared import engine_of, way_back_of
-from crossfade.engines.dms.engine import DmsEngine
+from crossfade.engines.declared import all_carriers
 from crossfade.errors import CrossfadeError, NotOursToWrite
 from crossfade.journal import Journal, State
-from crossfade.routers.base import Direction, Side
+from crossfade.routers.base import Side
 from crossfade.schema.ledger import Ledger
 from crossfade.schema.not_null import restore_not_null
 
@@ -38,16 +36,10 @@ def abandon(m: Migration) -> str:
             return f"{settled.sentence} The journal knows no migration of it, so there was nothing to give up."
         if record.state in (State.CUT_OVER, State.ROLLING_BACK) or settled.side is Side.TARGET:
             raise NotOursToWrite(plan=m.plan.name, state=record.state, task="abandon")
-        engines: list[Engine] = [engine_of(m, source=old, target=new, record=record)]
-        if m.plan.engine == "dms" and record.carrier != "plan":
-            engines.append(DmsEngine(m, source=old, target=new, record=record))
-        for each in engines:
-            each.drop()
-        if way_back := way_back_of(m, Direction.FORWARD, source=old, target=new, record=record):
-            way_back.drop()
+        carriers = all_carriers(m, source=old, target=new, record=record)
+        carriers.drop()
         left = _restored(new, record.id)
-        for each in engines:
-            each.release()
+        carriers.release()
         journal.set_state(record.id, State.ABANDONED)
     return (
         f"{settled.sentence} Its streams are dropped, the source keeps no WAL for it. {left}"

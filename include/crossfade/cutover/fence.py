@@ -230,14 +230,19 @@ def sweep(conn: Connection, *, exempt: Sequence[str], deadline: float) -> int:
     return len(ended)
 
 
-def let_in(conn: Connection, role: str, *, keep: bool = False) -> None:
-    """Let one role connect to a fenced database. :param keep: also when the fence is lifted"""
+def let_in(conn: Connection, role: str, *, keep: bool = False) -> bool:
+    """
+    Let one role connect to a fenced database.
+
+    :param keep: also when the fence is lifted. Returns whether it then may for that reason alone
+    """
     with conn.transaction(), _as_owner(conn):
         database = sql.Identifier(conn.info.dbname)
         conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
         if keep:
             conn.execute("SET LOCAL ROLE NONE")
-            conn.execute(_QUERIES["keep"], {"role": role})
+            return conn.execute(_QUERIES["keep"], {"role": role}).rowcount > 0
+    return False
 
 
 def keep_out(conn: Connection, role: str) -> None:

@@ -178,6 +178,7 @@ def _watched(section: Section, watchdog: Watchdog) -> CutoverSummary:
         section.journal.change_state(section.migration, begins, enters)
         for step in steps:
             step.prepare()
+        section.carrier.check()  # preparing may take minutes; only now nobody is held by what has broken meanwhile
     except BaseException as error:
         undo(section, steps)
         if isinstance(error, CrossfadeError):

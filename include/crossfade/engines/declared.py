@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossfade.connect import Connection
@@ -29,6 +30,39 @@ def engine_of(m: Migration, *, source: Connection, target: Connection, record: M
         return DmsStream(m, Direction.FORWARD, source=source, target=target, record=record)
     kind = DmsEngine if record.plan.engine == "dms" and record.carrier == "plan" else LogicalEngine
     return kind(m, source=source, target=target, record=record)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AllCarriers:
+    """Everything that carries rows of a migration, has carried them, or was armed to."""
+
+    engines: tuple[Engine, ...]  #: to the target: what does now, and the task of AWS DMS that rests since a rollback
+    others: tuple[WayBack, ...]  #: the way back that the plan wants, and tasks that were made for one of an older plan
+
+    def drop(self) -> None:
+        """Leave nothing behind on either side; what the rows run on stays. Safe to call again."""
+        for each in (*self.engines, *self.others):
+            each.drop()
+
+    def release(self) -> None:
+        """Give back what nothing runs on any more. After `drop`."""
+        for each in self.engines:
+            each.release()
+
+
+def all_carriers(m: Migration, *, source: Connection, target: Connection, record: MigrationRecord) -> AllCarriers:
+    """What has to be dropped with a migration. The journal is asked, and nobody else."""
+    engines = [engine_of(m, source=source, target=target, record=record)]
+    if record.plan.engine == "dms" and record.carrier != "plan":
+        engines.append(DmsEngine(m, source=source, target=target, record=record))
+    back = way_back_of(m, Direction.FORWARD, source=source, target=target, record=record)
+    others = [back] if back is not None else []
+    for direction in Direction if record.plan.engine == "dms" else ():
+        made = DmsStream(m, direction, source=source, target=target, record=record)
+        known = {each.task for each in (*engines, *others) if isinstance(each, DmsStream)}
+        if made.task not in known and made.records.identifier(made.kind) is not None:
+            others.append(made)
+    return AllCarriers(engines=tuple(engines), others=tuple(others))
 
 
 def carriers_of(m: Migration, *, source: Connection, target: Connection, record: MigrationRecord) -> set[str]:

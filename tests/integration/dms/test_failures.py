@@ -1,5 +1,6 @@
 """Refusals of AWS and failures of tasks name cause and next step."""
 
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -193,6 +194,21 @@ def test_a_task_that_goes_on_without_a_table_is_an_error_that_names_it() -> None
     assert isinstance(error, failures.TablesBroken)
     assert error.tables == ("public.Order Items",)
     assert "public.Order Items: Table error" in str(error) and "loads them again" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        ("value(s) of a LOB truncated", "bulk-max-size"),
+        ('null value in column "body" violates not-null constraint', "start_way_back"),
+        ('replication slot "shop_1" does not exist', "No task can bring them"),
+    ],
+)
+def test_a_task_that_loads_nothing_is_not_told_to_load_again(failure: str, says: str) -> None:
+    error = str(failures.failure_of(replace(state("failed", "FATAL_ERROR", failure), migration_type="cdc")))
+    assert says in error and "loaded again" not in error and "drop_not_null" not in error
+    suspended = failures.failure_of(replace(state("running"), migration_type="cdc"), [table(state="Table error")])
+    assert "they are lost to it" in str(suspended)
 
 
 def test_a_lost_connection_with_a_broken_table_needs_a_person() -> None:

@@ -291,3 +291,21 @@ def test_a_secret_takes_the_place_of_the_login(dms: Any) -> None:
 def test_names_are_what_dms_takes() -> None:
     assert name_of("a__b_", "source") == "crossfade-a-b-source"
     assert name_of("shop_") == "crossfade-shop"
+
+
+def test_an_endpoint_for_a_slot_of_ours_reads_it_and_cuts_nothing(dms: Any) -> None:
+    def given(**settings: Any) -> str:
+        made = dms.create_endpoint(
+            EndpointIdentifier=f"given-{len(settings)}", EndpointType="source", EngineName="postgres",
+            PostgreSQLSettings=settings,
+        )  # fmt: skip
+        return str(made["Endpoint"]["EndpointArn"])
+
+    def check(arn: str) -> None:
+        endpoints.require_for_stream(dms, arn, "crossfade_shop_1_back", key="back.source")
+
+    with pytest.raises(PreconditionError, match="a slot that DMS makes by itself"):
+        check(given())
+    with pytest.raises(PreconditionError, match=r"dms\.back\.source of the plan, .*FailTasksOnLobTruncation to true"):
+        check(given(SlotName="crossfade_shop_1_back"))
+    check(given(SlotName="crossfade_shop_1_back", FailTasksOnLobTruncation=True))

@@ -44,6 +44,9 @@ def dms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield boto3.client("dms", region_name="eu-west-1")
 
 
+TAGS = {"crossfade:plan": "shop"}
+
+
 def made(dms: Any, **changes: Any) -> task.TaskState:
     """A task of this test's."""
     wanted: dict[str, Any] = {
@@ -51,7 +54,7 @@ def made(dms: Any, **changes: Any) -> task.TaskState:
         "mappings": json.dumps(MAPPINGS),
         "settings": json.dumps(SETTINGS),
         "kind": "full-load-and-cdc",
-        "tags": {"crossfade:plan": "shop"},
+        "tags": TAGS,
         **ENDS,
     }
     return task.create_or_update(dms, **{**wanted, **changes})
@@ -121,9 +124,13 @@ def test_life_of_a_task(dms: Any) -> None:
     assert again is not None and again.status == "stopped"
     task.resume(dms, "shop")
     assert task.existing(dms, "shop").status == "running"
-    task.delete(dms, "shop", time.monotonic() + 60)
+    with pytest.raises(PreconditionError, match="was made for the plan 'shop', so it is left alone"):
+        task.delete(dms, "shop", time.monotonic() + 60, tags={"crossfade:plan": "shop_back"})
+    with pytest.raises(PreconditionError, match="so it is left alone"):
+        made(dms, tags={"crossfade:plan": "shop_back"})
+    task.delete(dms, "shop", time.monotonic() + 60, tags=TAGS)
     assert task.describe(dms, "shop") is None
-    task.delete(dms, "shop", time.monotonic() + 60)
+    task.delete(dms, "shop", time.monotonic() + 60, tags=TAGS)
     assert task.stop(dms, "shop", time.monotonic() + 60) is None
 
 
@@ -173,13 +180,19 @@ def test_a_load_with_a_table_in_error_is_not_complete(aws: Stubber) -> None:
     assert not task.existing(aws.client, "shop").load_complete
 
 
+def there_and_ours(aws: Stubber, answer: dict[str, Any]) -> None:
+    """AWS's answers to who asks for the task in order to make it the same."""
+    aws.add_response("describe_replication_tasks", answer)
+    tags = [{"Key": key, "Value": value} for key, value in TAGS.items()]
+    aws.add_response("list_tags_for_resource", {"TagList": tags}, {"ResourceArn": ARN})
+    aws.add_response("describe_replication_tasks", answer)
+
+
 def test_settings_that_aws_filled_in_are_no_difference_but_others_are_modified(aws: Stubber) -> None:
-    for _ in range(2):
-        aws.add_response("describe_replication_tasks", told("stopped"))
+    there_and_ours(aws, told("stopped"))
     assert made(aws.client).status == "stopped"
     other = json.dumps({"TargetMetadata": {"BatchApplyEnabled": True}})
-    for _ in range(2):
-        aws.add_response("describe_replication_tasks", told("stopped"))
+    there_and_ours(aws, told("stopped"))
     aws.add_response("modify_replication_task", {}, {"ReplicationTaskArn": ARN, "ReplicationTaskSettings": other})
     for status in ("modifying", "stopped"):
         aws.add_response("describe_replication_tasks", told(status))
@@ -187,8 +200,7 @@ def test_settings_that_aws_filled_in_are_no_difference_but_others_are_modified(a
 
 
 def test_a_running_task_is_not_modified(aws: Stubber) -> None:
-    for _ in range(2):
-        aws.add_response("describe_replication_tasks", told("running"))
+    there_and_ours(aws, told("running"))
     with pytest.raises(PreconditionError, match=r"running with other TableMappings.*stop it"):
         made(aws.client, mappings='{"rules": []}')
 

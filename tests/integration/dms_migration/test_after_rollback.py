@@ -152,3 +152,17 @@ def test_the_run_goes_on_to_a_second_cutover_and_then_dms_is_refused_as_after_an
     assert world.value("target", "SELECT count(*) FROM plain WHERE id > 99") == 2
     with pytest.raises(NotOursToWrite):
         run(world, StartTaskOperator)
+
+
+def test_after_ddl_everything_is_made_anew_also_the_task_that_had_loaded(rolled_back: Any) -> None:
+    world = rolled_back
+    validation.reconcile(world.m)
+    phases.record_rollback_approval(world.m, run_id="again", approver="alice", approved_at=datetime.now(UTC))
+    order.run(world.m, run_id="again", direction=Direction.BACK)
+    world.execute("source", "ALTER TABLE plain ADD COLUMN since date")
+    old = world.task
+    world.provide()
+    assert world.task.arn != old.arn and not world.task.has_run
+    world.load()
+    world.stream()
+    world.equal()

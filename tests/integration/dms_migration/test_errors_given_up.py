@@ -12,7 +12,7 @@ from crossfade.engines.dms import phases as dms_phases
 from crossfade.engines.dms import task
 from crossfade.engines.dms.endpoints import SETTINGS, endpoint_by_arn, endpoint_by_id
 from crossfade.engines.dms.records import DmsRecords
-from crossfade.engines.dms.resource import name_of
+from crossfade.engines.dms.resource import name_of, tags_of
 from crossfade.engines.dms.resources import instance_of
 from crossfade.engines.dms.statistics import statistics
 from crossfade.journal import Journal
@@ -126,7 +126,7 @@ def test_a_slot_that_dms_leaves_behind_is_dropped(small_world: Callable[..., Any
 
     assert wait_until(lambda: slot() is not None, seconds=60, every=0.05)
     left = slot()
-    task.delete(world.dms, name_of(world.m.plan.name), time.monotonic() + 60)
+    task.delete(world.dms, name_of(world.m.plan.name), time.monotonic() + 60, tags=tags_of(world.m.plan.name))
     assert world.rows("source", "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()") == []
     world.value("source", f"SELECT pg_create_logical_replication_slot('{left}', 'pgoutput')")
 

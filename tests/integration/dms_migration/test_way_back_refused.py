@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,17 +14,21 @@ from typing import Any
 import psycopg
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
+from psycopg.types.json import Jsonb
 
 from crossfade import phases, watch
 from crossfade.cleanup import cleanup
-from crossfade.connect import Endpoint
-from crossfade.cutover import luggage, order, recovery, rollback_gate
+from crossfade.connect import Endpoint, scalar
+from crossfade.cutover import decision, fence, luggage, order, recovery, rollback_gate
 from crossfade.cutover.decision import Decision
-from crossfade.engines.dms import task
+from crossfade.engines.dms import starting, stream_task, task
 from crossfade.engines.dms.access import dms_role, role_of_way_back
+from crossfade.engines.dms.refusals import AwsUnreachable
 from crossfade.engines.dms.resource import name_of
 from crossfade.engines.dms.starting import NothingArmed, prove_armed, start_armed
-from crossfade.engines.dms.stream import StreamLost
+from crossfade.engines.dms.stream import DmsStream
+from crossfade.engines.dms.stream_errors import StreamLost, TaskGone
+from crossfade.journal import Journal, State
 from crossfade.migration import Migration
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.compare import compare
@@ -123,6 +128,37 @@ def test_who_takes_over_without_airflow_knows_the_roles_of_dms(world: Any) -> No
     assert {role_of_way_back(taken, side) for side in Side} == {"shop_dms_back"}
 
 
+def test_a_slot_of_ours_is_dropped_before_aws_is_asked(world: Any) -> None:
+    def nobody(*_: object) -> Any:
+        raise AwsUnreachable("nobody answers")
+
+    lonely = Migration(world.m.plan, world.m.resolve, nobody)
+    with lonely.session(Side.SOURCE, "test") as source, lonely.session(Side.TARGET, "test") as target:
+        record = Journal(target).get(lonely.plan.name)
+        stream = DmsStream(lonely, Direction.FORWARD, source=source, target=target, record=record)
+        stream.records.keep("again task", stream.task, made=True)
+        stream.slot.make(20)
+        with pytest.raises(AwsUnreachable):
+            stream.drop()
+        assert stream.slot.lost() == "missing"
+        stream.records.forget("again task")
+
+
+def test_who_was_let_in_to_read_the_target_is_so_no_more_at_the_end(world: Any) -> None:
+    with world.m.session(Side.SOURCE, "test") as source, world.m.session(Side.TARGET, "test") as target:
+        record = Journal(target).get(world.m.plan.name)
+        stream = DmsStream(world.m, Direction.BACK, source=source, target=target, record=record)
+        opens_to = scalar(target, "SELECT may_connect FROM crossfade.fence WHERE database = current_database()")
+        ledger = "UPDATE crossfade.fence SET may_connect = %s WHERE database = current_database()"
+        target.execute(ledger, [Jsonb([])])  # as where PUBLIC may not connect
+        stream.arm_ahead(live=False)
+        assert "shop_dms_back" in {entry["role"] for entry in fence.may_connect(target)}
+        stream.drop()
+        assert "shop_dms_back" not in {entry["role"] for entry in fence.may_connect(target)}
+        target.execute(ledger, [Jsonb(opens_to)])
+    assert back_task(world) is None
+
+
 def dies(world: Any, act: Callable[[Any], None]) -> None:
     """A cutover or rollback that fails in the pause and undoes nothing; then whoever takes over settles it."""
     with pytest.MonkeyPatch.context() as patch:
@@ -146,12 +182,31 @@ def test_a_cutover_that_is_undone_leaves_no_slot_and_the_next_one_finds_its_task
     assert world.w.value("target", SLOTS) == 0
     made = back_task(world)
     assert made is not None and not made.has_run
+    may_write = "SELECT has_table_privilege('shop_dms_back', '\"Order Items\"', 'INSERT')"
+    assert not world.w.value("source", may_write), "production serves there, and assess would refuse it"
     world.w.execute("source", OPEN)
     cut_over(world)
     assert world.w.value("target", SLOTS) == 1
     found = back_task(world)
     assert found is not None and found.arn == made.arn
     assert found.migration_type == "cdc"
+
+
+def test_nothing_is_started_while_or_after_somebody_goes_the_other_way(world: Any) -> None:
+    with world.m.session(Side.TARGET, "test") as target, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starting, "LOCK_SECONDS", 0.2)
+        decision.act_alone(target, world.m.plan.name, seconds=5)
+        with pytest.raises(decision.AnotherActs):
+            start_armed(world.m)
+        patch.setattr(decision, "act_alone", lambda *_, **__: Journal(target).set_state(record.id, State.ROLLING_BACK))
+        record = Journal(target).get(world.m.plan.name)
+        with pytest.raises(NothingArmed, match="is rolling back by now"):
+            start_armed(world.m)
+        Journal(target).set_state(record.id, State.CUT_OVER)
+    found = back_task(world)
+    assert found is not None and not found.has_run
+    may_write = "SELECT has_table_privilege('shop_dms_back', '\"Order Items\"', 'INSERT')"
+    assert not world.w.value("source", may_write)
 
 
 def test_with_a_task_that_fails_nobody_goes_back_and_cleared_it_goes_on(world: Any) -> None:
@@ -171,6 +226,26 @@ def test_with_a_task_that_fails_nobody_goes_back_and_cleared_it_goes_on(world: A
     assert prove_armed(world.m) < 60
     validation.reconcile(world.m)
     assert watch.watch(world.m).findings == ()  # type: ignore[union-attr]
+
+
+def breaks_while_it_is_made_ready(world: Any) -> None:
+    """A rollback whose carrier fails while AWS is asked for the way forward: refused, before clients are held."""
+    found, make = back_task(world), stream_task.make
+    assert found is not None
+
+    def breaking(stream: DmsStream) -> None:
+        make(stream)
+        world.w.aws.fault(found.arn, fail="could not extend file: No space left on device")
+        assert wait_until(lambda: back_task(world).status == "failed", seconds=60, every=0.1)  # type: ignore[union-attr]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream_task, "make", breaking)
+        with pytest.raises(order.Refused, match=r"is broken: .* out of storage"):
+            roll_back(world)
+    assert world.w.value("source", SLOTS) == 0
+    world.w.aws.fault(found.arn)
+    start_armed(world.m)
+    prove_armed(world.m)
 
 
 @pytest.fixture
@@ -213,11 +288,15 @@ def test_a_rollback_that_is_undone_leaves_no_slot_and_rows_go_on_coming_back(wor
     with pytest.raises(order.CutoverUndone, match="smoke"):
         roll_back(world)
     assert world.w.value("source", SLOTS) == 0
-    world.w.execute("target", """INSERT INTO "Order Items" VALUES (901, '{"text": "after the undo"}')""")
-    new = """SELECT id, note->>'text' FROM "Order Items" WHERE id >= 900 ORDER BY 1"""
-    both = [(900, "on the target"), (901, "after the undo")]
+    # larger than any that was loaded, and than the limit that was made of those
+    world.w.execute(
+        "target", """INSERT INTO "Order Items" VALUES (901, json_build_object('text', repeat('y', 200000)))"""
+    )
+    new = """SELECT id, length(note->>'text') FROM "Order Items" WHERE id >= 900 ORDER BY 1"""
+    both = [(900, len("on the target")), (901, 200_000)]
     assert wait_until(lambda: world.w.rows("source", new) == both, seconds=30, every=0.1), back_task(world)
     world.w.execute("target", OPEN)
+    breaks_while_it_is_made_ready(world)
     roll_back(world)
     with world.w.admin("source") as conn, pytest.raises(psycopg.errors.IntegrityError):
         conn.execute("""INSERT INTO "Order Items" VALUES (902, NULL)""")
@@ -230,8 +309,28 @@ def test_a_rollback_that_is_undone_leaves_no_slot_and_rows_go_on_coming_back(wor
     assert back_task(world) is None
 
 
-def test_a_slot_that_is_lost_is_said_and_cleaning_up_leaves_nothing(world: Any) -> None:
+def test_a_table_that_is_suspended_is_lost_and_a_task_that_somebody_deletes_is_not_made_anew(world: Any) -> None:
     cut_over(world)
+    start_armed(world.m)
+    prove_armed(world.m)
+    found = back_task(world)
+    assert found is not None
+    world.w.aws.fault(found.arn, suspend=["public.gate"])
+    lost = r"without 1 of its tables, whose changes are lost .*public\.gate.* The way back is lost"
+    assert wait_until(lambda: re.search(lost, " ".join(watch.watch(world.m).findings)), seconds=30, every=0.5)  # type: ignore[union-attr]
+    with pytest.raises(order.Refused, match=lost):
+        roll_back(world)
+    world.w.dms.stop_replication_task(ReplicationTaskArn=found.arn)
+    assert wait_until(lambda: task.existing(world.w.dms, found.identifier).status == "stopped", seconds=30, every=0.1)
+    world.w.dms.delete_replication_task(ReplicationTaskArn=found.arn)
+    assert wait_until(lambda: back_task(world) is None, seconds=30, every=0.1)
+    with pytest.raises(TaskGone, match="AWS DMS has it no more"):
+        start_armed(world.m)
+    with pytest.raises(order.Refused, match=r"AWS DMS has it no more.* The way back is lost"):
+        roll_back(world)
+
+
+def test_a_slot_that_is_lost_is_said_and_cleaning_up_leaves_nothing(world: Any) -> None:
     slot = f"crossfade_{world.m.plan.name}_1_back"
     world.w.execute("target", f"SELECT pg_drop_replication_slot('{slot}')")
     with pytest.raises(StreamLost, match="The way back is lost"):

@@ -162,13 +162,28 @@ def test_a_row_in_the_way_a_lost_cutover_and_a_slot_that_keeps_too_much(small: A
     world.pair.target.stop()
     unreachable, given_up = findings(world)
     assert "cannot connect to shop_target" in unreachable
-    assert "they were dropped" in given_up and "Run the DAG abort with action abandon" in given_up
+    assert "crossfade_shop_1 dropped" in given_up and "Run the DAG abort with action abandon" in given_up
     with world.admin("source") as source:
         assert slots(source) == []
     world.pair.target.start()
     with world.m.journal() as journal:
         assert journal.get("shop").state is State.ACTIVE
     assert any("crossfade_shop_1 on the source is missing" in finding for finding in findings(world))
+
+
+def test_slots_of_ours_are_dropped_whatever_the_engine_and_nobody_elses(small: Any) -> None:
+    world = small
+    phases.prepare(world.m)
+    protection = SourceProtection(max_retained_wal=1, on_exceed="drop_slot")
+    world.m.plan = world.m.plan.model_copy(update={"engine": "dms", "source_protection": protection})
+    made = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
+    with world.admin("source") as source:
+        for name in ("crossfade_shop_1", "named_by_dms"):  # as a rollback arms the way forward; as DMS makes its own
+            source.execute(made, [name])
+        world.pair.target.stop()
+        _, given_up = findings(world)
+        assert "crossfade_shop_1 dropped" in given_up
+        assert slots(source) == ["named_by_dms"]
 
 
 def wait_for(world: Any, pattern: str) -> None:

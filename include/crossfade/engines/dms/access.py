@@ -27,10 +27,10 @@ Name = tuple[str, str]  #: schema and name of a table
 class RoleUnknown(PreconditionError):
     """It cannot be told as whom DMS logs in."""
 
-    def __init__(self, *, side: str, endpoint: str) -> None:
+    def __init__(self, *, key: str, endpoint: str) -> None:
         super().__init__(
             f"AWS does not tell as whom DMS logs in at the endpoint {endpoint}: its login is in a secret. Name the "
-            f"role in the plan: dms.{side}_role"
+            f"role in the plan: dms.{key}"
         )
 
 
@@ -59,7 +59,19 @@ def role_of_way_back(m: Migration, side: Side) -> str:
     return _role_of(m, back.target or dms.source, back.target_role, "back.target")
 
 
-def _role_of(m: Migration, endpoint: str | NewEndpoint, named: str | None, key: str) -> str:
+def role_of_way_forward(m: Migration) -> str:
+    """
+    The role that DMS logs in as on the source in order to read it after a rollback: by a login of its own, perhaps.
+
+    ``dms.source_role`` names it where AWS does not tell. Raises as `dms_role`.
+    """
+    dms = dms_of(m)
+    again = dms.back.again if dms.back else None
+    told = isinstance(again, NewEndpoint) and again.secret is None  # its connection's, which is no more to be named
+    return _role_of(m, again or dms.source, None if told else dms.source_role, "back.again", role_key="source_role")
+
+
+def _role_of(m: Migration, endpoint: str | NewEndpoint, named: str | None, key: str, role_key: str = "") -> str:
     if named:
         return named
     if not isinstance(endpoint, str):
@@ -69,7 +81,7 @@ def _role_of(m: Migration, endpoint: str | NewEndpoint, named: str | None, key: 
         raise UnknownEndpoint(side=key, arn=endpoint)
     user = told.get("Username") or (told.get("PostgreSQLSettings") or {}).get("Username")
     if not user:
-        raise RoleUnknown(side=key, endpoint=endpoint)
+        raise RoleUnknown(key=role_key or f"{key}_role", endpoint=endpoint)
     return str(user)
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from psycopg import sql
+
 from crossfade.connect import Connection, scalar
 from crossfade.cutover import fence
 from crossfade.engines.base import Drained, Lag
@@ -165,6 +167,14 @@ class DmsCarrier(ABC):
         """Let DMS's role write, and then connect to the side it writes to, which is fenced."""
         begin_writing(self.subscriber, self.writers, self.writer)
         fence.let_in(self.subscriber, self.writer)
+
+    def drop_control_tables(self) -> None:
+        """Drop the tables that DMS has made where it writes. Its task must be gone; safe to call again."""
+        for row in self.subscriber.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r'"
+            " AND starts_with(relname, 'awsdms_')"
+        ).fetchall():  # DMS's role owns them; the schema's owner may drop them without being a member of it
+            self.subscriber.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("crossfade", row["relname"])))
 
     def retire(self) -> None:
         """After the decision: tell the task to stop, so that it reads nothing that flows back. Does not wait."""

@@ -26,6 +26,7 @@ _UNUSABLE = frozenset({"failed", "deleting", "modifying"})
 FORBIDDEN_IN_PASSWORD = ":;+%"  # noqa: S105 (characters)
 
 _KINDS: Mapping[EndpointSide, Kind] = {"source": "source endpoint", "target": "target endpoint"}
+_TRUE = ("true", "1", "y")  #: as `settings_of` has it
 _REPLICA = "SET session_replication_role='replica'"
 #: PostgreSQLSettings of the endpoints that are made (user guide of AWS DMS: endpoint settings of PostgreSQL).
 SETTINGS: Mapping[EndpointSide, Mapping[str, Any]] = {
@@ -122,14 +123,25 @@ def given_endpoint(dms: Client, side: EndpointSide, arn: str, *, key: str = "") 
     return Resource(kind=_KINDS[side], identifier=name, arn=arn, made=False, notes=_notes(side, name, has))
 
 
-def require_slot(dms: Client, arn: str, slot: str, *, key: str) -> None:
-    """Raise `PreconditionError` where the endpoint that the plan names reads another slot, or makes its own."""
+def require_for_stream(dms: Client, arn: str, slot: str, *, key: str) -> None:
+    """
+    Check the source endpoint that the plan names for a task from a slot of ours.
+
+    Raises `PreconditionError` where it reads another slot or makes its own, or lets DMS cut large objects in silence:
+    nobody measures them on the way back.
+    """
     told = endpoint_by_arn(dms, arn) or {}
-    if (has := settings_of(told).get("slotname", "")) != slot:
+    has = settings_of(told)
+    which = f"the endpoint {told.get('EndpointIdentifier', arn)}, dms.{key} of the plan,"
+    if (reads := has.get("slotname", "")) != slot:
         raise PreconditionError(
-            f"the endpoint {told.get('EndpointIdentifier', arn)}, dms.{key} of the plan, reads "
-            f"{f'the slot {has}' if has else 'a slot that DMS makes by itself'}. Set its PostgreSQLSettings.SlotName "
-            f"to {slot}: the slot is made for it in the pause"
+            f"{which} reads {f'the slot {reads}' if reads else 'a slot that DMS makes by itself'}. Set its "
+            f"PostgreSQLSettings.SlotName to {slot}: the slot is made for it in the pause"
+        )
+    if has.get("failtasksonlobtruncation") not in _TRUE:
+        raise PreconditionError(
+            f"{which} lets DMS cut large objects that are over their limit, and go on. Set its "
+            "PostgreSQLSettings.FailTasksOnLobTruncation to true"
         )
 
 
@@ -157,7 +169,7 @@ def _notes(side: EndpointSide, name: str, has: Mapping[str, Any]) -> tuple[str, 
     return tuple(
         f"endpoint {name}: {setting} is not set: {why}"
         for setting, why in wanted.items()
-        if has.get(setting) not in ("true", "1", "y")
+        if has.get(setting) not in _TRUE
     )
 
 

@@ -9,8 +9,6 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from psycopg import sql
-
 from crossfade import control
 from crossfade.connect import Connection
 from crossfade.cutover import fence
@@ -22,13 +20,14 @@ from crossfade.engines.dms.access import (
     let_nobody_write,
     let_not_read,
     role_of_way_back,
+    role_of_way_forward,
     writers_of,
 )
 from crossfade.engines.dms.carrying import DELETE_SECONDS, STOP_SECONDS, DmsCarrier, TaskNotRunning
 from crossfade.engines.dms.endpoints import UnknownEndpoint
 from crossfade.engines.dms.failures import explained, failure_of
 from crossfade.engines.dms.lobs import require_whole
-from crossfade.engines.dms.resource import ENDPOINTS_AND_INSTANCE, name_of
+from crossfade.engines.dms.resource import ENDPOINTS_AND_INSTANCE, name_of, tags_of
 from crossfade.engines.dms.resources import delete_made
 from crossfade.engines.dms.slots import SlotLost, SlotUnknown, drop_slot, find_slot, unread_slots
 from crossfade.engines.dms.statistics import COMPLETED, TableStatistics, statistics
@@ -90,7 +89,8 @@ class DmsEngine(DmsCarrier):
         """DMS's roles for either direction, and the groups through which they may write."""
         found = {self.writer, self.writers}
         if self.m.plan.rollback.way_back == "dms":
-            found |= {role_of_way_back(self.m, side) for side in Side} | {writers_of(self.m.plan.name, Direction.BACK)}
+            found |= {role_of_way_back(self.m, side) for side in Side} | {role_of_way_forward(self.m)}
+            found.add(writers_of(self.m.plan.name, Direction.BACK))
         return found
 
     def progress(self) -> Progress:
@@ -174,7 +174,8 @@ class DmsEngine(DmsCarrier):
     def drop(self) -> None:
         """Remove the task, its slot, its control tables, the watermark and DMS's privileges; safe to call again."""
         self.note_slot()
-        task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS)
+        if self.records.identifier("task") is not None:  # else one of that name belongs to another plan
+            task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS, tags=tags_of(self.m.plan.name))
         self.records.forget("task")
         drop_slot(self.source, self.records)
         if left := unread_slots(self.source):
@@ -183,11 +184,7 @@ class DmsEngine(DmsCarrier):
                 "they keep the source's WAL",
                 ", ".join(left),
             )
-        for row in self.target.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r'"
-            " AND starts_with(relname, 'awsdms_')"
-        ).fetchall():  # DMS's role owns them; the schema's owner may drop them without being a member of it
-            self.target.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("crossfade", row["relname"])))
+        self.drop_control_tables()
         self._forget_roles()
         for conn in (self.source, self.target):
             control.drop_stream(conn, self.watermark)

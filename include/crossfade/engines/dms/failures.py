@@ -21,6 +21,7 @@ class Cause:
     what: str
     next: str
     passes: bool = False  #: whether trying again may help by itself
+    next_of_stream: str = ""  #: for a task that loads nothing, where that differs
 
 
 SLOT_GONE = Cause(
@@ -28,6 +29,8 @@ SLOT_GONE = Cause(
     what="the replication slot is gone, and with it changes that were not applied yet",
     next="The target cannot become complete from here: clear load.start_task and all that follows, which loads "
     "everything again (reload-target). Look at what dropped the slot: max_slot_wal_keep_size, a failover, a person",
+    next_of_stream="No task can bring them any more. Look at what dropped the slot: max_slot_wal_keep_size, a "
+    "failover, a person",
 )
 #: The first that matches is the one shown: the more particular come first.
 CAUSES = (
@@ -72,6 +75,7 @@ CAUSES = (
         what="the table mappings select no table that exists",
         next="Check tables.include and tables.exclude of the plan and the privileges of DMS's role on the source, then "
         "clear the task prepare",
+        next_of_stream=f"Look at the privileges of DMS's role where it reads, {_CLEAR}",
     ),
     Cause(
         pattern=r"permission denied|must be superuser|must be owner|insufficient privilege",
@@ -82,6 +86,8 @@ CAUSES = (
         pattern=r"null value in column|not-null constraint",
         what="a column is NOT NULL on the target, and DMS writes its large objects only after the row",
         next="Drop NOT NULL for the time of the load: clear the task drop_not_null and all that follows",
+        next_of_stream="Clear the task start_way_back (start_way_forward after a rollback): it makes such columns "
+        "nullable, and lets the task go on where it stopped",
     ),
     Cause(
         pattern=r"foreign key constraint",
@@ -93,6 +99,8 @@ CAUSES = (
         pattern=r"lob.{0,40}truncat|truncat.{0,40}lob",
         what="a large object is larger than its limit, and was not cut silently",
         next="Clear the task size_lobs and all that follows: the limit grows, and the table is loaded again",
+        next_of_stream="Give the table a larger bulk-max-size in the task's table mappings, or the task a larger "
+        f"LobMaxSize (aws dms modify-replication-task), {_CLEAR}",
     ),
     Cause(
         pattern=r"connection (refused|reset|timed out|to server|was lost|lost)|terminating connection|"
@@ -140,13 +148,18 @@ class TaskInterrupted(TransientError):
 class TablesBroken(PreconditionError):
     """Tables of a replication task are suspended or in error, while the task itself goes on without them."""
 
-    def __init__(self, identifier: str, tables: Sequence[TableStatistics]) -> None:
+    def __init__(self, task: TaskState, tables: Sequence[TableStatistics]) -> None:
         self.tables = tuple(table.full_name for table in tables)
         seen = "; ".join(f"{table.full_name}: {table.trouble}" for table in tables)
+        step = (
+            "Its slot has moved on past their changes, and it loads nothing again: they are lost to it"
+            if task.migration_type == "cdc"
+            else "Put it right, then clear load.start_task and all that follows, which loads them again"
+        )
         super().__init__(
-            f"replication task {identifier} goes on without {len(tables)} of its tables, which are no copies any more: "
-            f"{seen}. The reason of each is in the table awsdms_apply_exceptions on the target and in the task's log "
-            "in CloudWatch. Put it right, then clear load.start_task and all that follows, which loads them again"
+            f"replication task {task.identifier} goes on without {len(tables)} of its tables, which are no copies any "
+            f"more: {seen}. The reason of each is in the table awsdms_apply_exceptions on the target and in the task's "
+            f"log in CloudWatch. {step}"
         )
 
 
@@ -169,7 +182,7 @@ def explained(task: TaskState, tables: Sequence[TableStatistics] = ()) -> str:
         step = "To let it go on, clear this task"
     else:
         words[0] += f": {known.what}"
-        step = known.next
+        step = known.next_of_stream if task.migration_type == "cdc" and known.next_of_stream else known.next
     said = [f"stop reason {task.stop_reason}" if task.stop_reason else "", task.failure or ""]
     if seen := "; ".join(part.rstrip(".") for part in said if part):
         words.append(f"DMS says: {seen}")
@@ -189,4 +202,4 @@ def failure_of(task: TaskState, tables: Sequence[TableStatistics] = ()) -> Cross
     if task.status.startswith("failed") or by_error:
         passes = cause(task.stop_reason, task.failure).passes and not bad
         return (TaskInterrupted if passes else TaskFailed)(explained(task, tables))
-    return TablesBroken(task.identifier, bad) if bad else None
+    return TablesBroken(task, bad) if bad else None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import psycopg
-
 from crossfade.connect import Connection
-from crossfade.engines.watermarks import wait_until
+from crossfade.engines.slots import drop_slot
 from crossfade.errors import TransientError
 from crossfade.queries import named_queries
 
@@ -16,7 +13,6 @@ _QUERIES = named_queries(__file__)
 
 DEFAULT_PLUGIN = "test_decoding"  #: what AWS DMS reads on every PostgreSQL
 TRY_SECONDS = 20.0  #: how long a slot that is only tried may wait for open transactions
-DROP_SECONDS = 15.0
 
 
 class NamedSlot:
@@ -91,17 +87,4 @@ class NamedSlot:
 
     def drop(self) -> None:
         """Remove it, ending its reader; nothing where it is gone. Raises `DeadlineExceeded`."""
-
-        def gone() -> bool:
-            if self._find() is None:
-                return True
-            self.conn.execute(_QUERIES["end_reader"], {"name": self.name})
-            try:
-                self.conn.execute("SELECT pg_drop_replication_slot(%s)", [self.name])
-            except psycopg.errors.ObjectInUse:
-                return False
-            except psycopg.errors.UndefinedObject:
-                pass
-            return True
-
-        wait_until(gone, time.monotonic() + DROP_SECONDS, f"dropping the slot {self.name}", "it is still in use")
+        drop_slot(self.conn, self.name)

@@ -3,6 +3,3 @@ SELECT plugin, active, wal_status, confirmed_flush_lsn AS position,
        confirmed_flush_lsn <= pg_current_wal_insert_lsn() AS begun,
        COALESCE(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), confirmed_flush_lsn), 0)::bigint AS bytes_behind
 FROM pg_replication_slots WHERE slot_name = %(name)s AND database = current_database() AND slot_type = 'logical'
-
--- end_reader: ask the reader of a slot to end; a row where there was one
-SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %(name)s AND active_pid IS NOT NULL

@@ -185,6 +185,8 @@ def define_task(m: Migration) -> TaskDefinition:
 def create_task(m: Migration, definition: TaskDefinition) -> TaskState:
     """Make the task, or make the one that is there the same; one that runs otherwise is stopped for it."""
     with _engine(m, "create_task") as engine:
+        tags = tags_of(m.plan.name)
+        task.is_there(engine.dms, definition.identifier, tags)  # another's is not to be entered as ours
         engine.records.keep("task", definition.identifier, made=True)
         return task.create_or_update(
             engine.dms,
@@ -195,7 +197,7 @@ def create_task(m: Migration, definition: TaskDefinition) -> TaskState:
             mappings=definition.mappings,
             settings=definition.settings,
             kind="full-load-and-cdc",
-            tags=tags_of(m.plan.name),
+            tags=tags,
             stopped_by=time.monotonic() + STOP_SECONDS,
         )
 

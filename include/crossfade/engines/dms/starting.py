@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from crossfade.cutover import decision
 from crossfade.engines.declared import carrier_of
 from crossfade.engines.dms.engine import DmsEngine
 from crossfade.engines.dms.stream import DmsStream
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOCK_SECONDS = 15.0  #: for which a cutover, rollback or abort that is under way is waited for
 PROOF_SECONDS = 120.0  #: for a watermark's way through a task that has just come up
 
 
@@ -33,10 +35,17 @@ def start_armed(m: Migration) -> str:
     Start the task that the last cutover or rollback has armed, at its slot's position; its identifier.
 
     What carried rows before has stopped by then, and its slot is gone: it would take what comes back for changes to
-    carry. Safe to call again. Raises `NothingArmed`, `stream.StreamLost`, `DeadlineExceeded`.
+    carry. What takes its time comes first; columns and rights are changed under the plan's lock, and only where nobody
+    has begun to go the other way meanwhile.
+    Safe to call again. Raises `NothingArmed`, `stream_errors.StreamLost`, `DeadlineExceeded`, `decision.AnotherActs`.
     """
     with _armed(m) as (stream, before):
         before.end()
+        stream.ready()
+        decision.act_alone(stream.publisher, m.plan.name, seconds=LOCK_SECONDS)
+        now = stream.journal.get(m.plan.name)
+        if (now.state, now.cut_over_at) != (stream.record.state, stream.record.cut_over_at):
+            raise NothingArmed(f"{m.plan.name} is {now.state} by now: nothing was started. Look at it, and try again")
         stream.start()
         return stream.task
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import psycopg
-from psycopg import sql
 
 from crossfade import control
 from crossfade.connect import Connection
@@ -18,12 +17,14 @@ from crossfade.engines.dms import stream_task, task
 from crossfade.engines.dms.access import (
     RoleUnknown,
     dms_role,
+    end_writing,
     let_nobody_write,
     let_not_read,
     let_read,
     let_write,
     require_reader,
     role_of_way_back,
+    role_of_way_forward,
     writers_of,
 )
 from crossfade.engines.dms.carrying import DELETE_SECONDS, STOP_SECONDS, DmsCarrier
@@ -31,11 +32,12 @@ from crossfade.engines.dms.endpoints import UnknownEndpoint
 from crossfade.engines.dms.failures import explained, failure_of
 from crossfade.engines.dms.lobs import lob_tables
 from crossfade.engines.dms.named_slots import NamedSlot
-from crossfade.engines.dms.resource import Kind, name_of
-from crossfade.engines.dms.statistics import statistics
+from crossfade.engines.dms.resource import Kind, name_of, tags_of
+from crossfade.engines.dms.statistics import broken, statistics
+from crossfade.engines.dms.stream_errors import NotProvedYet, SlotGone, StreamBroken, TablesLost, TaskGone
 from crossfade.engines.logical.replication import CannotArm
 from crossfade.engines.logical.waves import object_name, stream_name
-from crossfade.errors import CrossfadeError, FatalError, PreconditionError
+from crossfade.errors import CrossfadeError
 from crossfade.journal import MigrationRecord
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.ledger import Ledger
@@ -45,41 +47,6 @@ if TYPE_CHECKING:
     from crossfade.migration import Migration
 
 log = logging.getLogger(__name__)
-
-
-class NotProvedYet(PreconditionError):
-    """Clients went on, and no watermark has come through the stream so far."""
-
-    def __init__(self, *, plan: str, direction: Direction, seen: str) -> None:
-        back = direction is Direction.BACK
-        starter = f"start_way_back of {plan}.migrate" if back else f"start_way_forward of {plan}.rollback"
-        super().__init__(
-            f"replication from the {direction.old} to the {direction.new} by AWS DMS is not proved yet: {seen}. "
-            f"Wait for the task {starter} and the one after it, or clear them; nothing is lost meanwhile, the slot on "
-            f"the {direction.old} keeps every change"
-        )
-
-
-class StreamBroken(PreconditionError):
-    """The task does not carry on."""
-
-    def __init__(self, *, direction: Direction, reason: str) -> None:
-        super().__init__(
-            f"replication from the {direction.old} to the {direction.new} by AWS DMS is broken: {reason.rstrip('.')}. "
-            f"The slot on the {direction.old} keeps every change until it goes on"
-        )
-
-
-class StreamLost(FatalError):
-    """Changes are gone that had not arrived."""
-
-    def __init__(self, *, slot: str, seen: str, direction: Direction) -> None:
-        remedy = (
-            "The way back is lost: compare both sides, and keep the target"
-            if direction is Direction.BACK
-            else "The target can not become current again: give the migration up (the DAG abort with action abandon)"
-        )
-        super().__init__(f"the slot {slot} on the {direction.old} is {seen}: changes since then are lost. {remedy}")
 
 
 class DmsStream(DmsCarrier):
@@ -105,13 +72,15 @@ class DmsStream(DmsCarrier):
             watermark=stream_name(m.plan.name, 1, direction),
         )
         self.kind: Kind = "back task" if direction is Direction.BACK else "again task"
+        self.started = f"{self.kind} started"  #: the journal's mark: its task has begun to read the slot
+        self.let_in = f"{self.kind} let in"  #: the same: its reader may connect to what was fenced, for its sake alone
         plugin = self.plan.back.plugin if self.plan.back else None
         self.slot = NamedSlot(self.publisher, object_name(m.plan.name, 1, direction), plugin)
 
     @cached_property
     def reader(self) -> str:
         back = self.direction is Direction.BACK
-        return role_of_way_back(self.m, Side.TARGET) if back else dms_role(self.m, Side.SOURCE)
+        return role_of_way_back(self.m, Side.TARGET) if back else role_of_way_forward(self.m)
 
     @cached_property
     def writer(self) -> str:
@@ -121,7 +90,9 @@ class DmsStream(DmsCarrier):
     def carriers(self) -> set[str]:
         """DMS's roles for either direction, and the groups through which they may write."""
         roles = {role for side in Side for role in (dms_role(self.m, side), role_of_way_back(self.m, side))}
-        return roles | {writers_of(self.m.plan.name, direction) for direction in Direction}
+        return (
+            roles | {role_of_way_forward(self.m)} | {writers_of(self.m.plan.name, direction) for direction in Direction}
+        )
 
     # --- arming it ------------------------------------------------------------------------------------------------
 
@@ -135,13 +106,16 @@ class DmsStream(DmsCarrier):
         """
         try:
             self.slot.drop()
+            self.journal.forget_mark(self.record.id, self.started)  # of a slot that is gone
             for conn in (self.publisher, self.subscriber):
                 control.add_stream(conn, self.watermark)
             let_read(self.publisher, self.reader, self.watermark)
             require_reader(self.publisher, self.reader, self.tables, self.direction.old)
-            let_write(self.subscriber, self.writers, self.writer, self.tables, self.watermark)
-            if fence.is_fenced(self.publisher):
-                fence.let_in(self.publisher, self.reader, keep=True)
+            with self.subscriber.transaction():  # proved, and ended at once: applications write there, DMS not yet
+                let_write(self.subscriber, self.writers, self.writer, self.tables, self.watermark)
+                end_writing(self.subscriber, self.writers, self.writer, self.tables)
+            if fence.is_fenced(self.publisher) and fence.let_in(self.publisher, self.reader, keep=True):
+                self.journal.mark(self.record.id, self.let_in)
             self.slot.try_out()
             stream_task.make(self)
         except (psycopg.Error, CrossfadeError) as error:
@@ -170,17 +144,27 @@ class DmsStream(DmsCarrier):
 
     # --- starting it, with clients on the other side --------------------------------------------------------------
 
+    def ready(self) -> task.TaskState:
+        """
+        The task, waited for; made where somebody has deleted it and it was never started: the slot has everything.
+
+        Raises `StreamLost`, `DeadlineExceeded`.
+        """
+        self._require_slot()
+        if task.describe(self.dms, self.task) is None:
+            self._require_unstarted()
+            stream_task.make(self)
+        return task.settled(self.dms, self.task)
+
     def start(self) -> None:
         """
         Start the task at the slot's position, or let it go on where it has stopped; nothing where it runs.
 
-        Columns of large objects become nullable where it writes: DMS writes their rows in two steps.
+        Columns of large objects become nullable where it writes: DMS writes their rows in two steps. A task that was
+        started once is not made anew, nor started from the slot's position again: what it has applied it alone knows.
         Raises `StreamLost`, and as `task.start_from`.
         """
-        self._require_slot()
-        if task.describe(self.dms, self.task) is None:  # somebody deleted it; the slot still has everything
-            stream_task.make(self)
-        found = task.settled(self.dms, self.task)
+        found = self.ready()
         if found.status in task.ACTIVE:
             log.info("replication task %s is %s already", self.task, found.status)
             return
@@ -194,6 +178,7 @@ class DmsStream(DmsCarrier):
         if found.has_run:
             task.resume(self.dms, self.task)
         else:
+            self.journal.mark(self.record.id, self.started)  # before: whatever is answered, it may have begun
             task.start_from(self.dms, found, self.slot.position())
 
     def bytes_behind(self) -> int:
@@ -213,10 +198,13 @@ class DmsStream(DmsCarrier):
         self._require_slot()
         found = task.describe(self.dms, self.task)
         if found is None:
-            raise StreamBroken(direction=self.direction, reason=f"AWS DMS has no replication task {self.task}")
+            self._require_unstarted()
+            raise self._not_proved(f"AWS DMS has no replication task {self.task}")
         if not found.has_run:
             raise self._not_proved(f"replication task {self.task} was not started")
         tables = statistics(self.dms, found.arn)
+        if bad := broken(tables):
+            raise TablesLost(task=self.task, tables=bad, direction=self.direction)
         if failure := failure_of(found, tables):
             raise StreamBroken(direction=self.direction, reason=str(failure))
         if found.status == "starting":
@@ -234,14 +222,23 @@ class DmsStream(DmsCarrier):
 
     def _require_slot(self) -> None:
         if seen := self.slot.lost():
-            raise StreamLost(slot=self.slot.name, seen=seen, direction=self.direction)
+            raise SlotGone(slot=self.slot.name, seen=seen, direction=self.direction)
+
+    def _require_unstarted(self) -> None:
+        if self.journal.marked(self.record.id, self.started):
+            raise TaskGone(task=self.task, direction=self.direction)
 
     # --- the end of it --------------------------------------------------------------------------------------------
 
     def end(self) -> None:
         """Return when the task has stopped and its slot is gone: nothing more is read. Raises `DeadlineExceeded`."""
-        task.stop(self.dms, self.task, time.monotonic() + STOP_SECONDS)
+        if self._made():
+            task.stop(self.dms, self.task, time.monotonic() + STOP_SECONDS)
         self.slot.drop()
+
+    def _made(self) -> bool:
+        """Whether a task was ever made: else one of that name belongs to another plan, whose name leads to the same."""
+        return self.records.identifier(self.kind) is not None
 
     def finish(self) -> None:
         """
@@ -250,22 +247,29 @@ class DmsStream(DmsCarrier):
         Safe to call again. Raises `NullsFound`, `DeadlineExceeded`.
         """
         self.end()
-        task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS)
+        if self._made():
+            task.delete(self.dms, self.task, time.monotonic() + DELETE_SECONDS, tags=tags_of(self.m.plan.name))
+        self.journal.forget_mark(self.record.id, self.started)
         self.records.forget(self.kind)
         Ledger(self.subscriber, self.record.id).restore(log.info)
         restore_not_null(self.subscriber, self.record.id, log.info)
         let_nobody_write(self.subscriber, self.writers, self.tables)
 
     def drop(self) -> None:
-        """Remove task, slot, DMS's control tables, privileges and watermark; safe to call again."""
+        """
+        Remove slot, task, DMS's control tables, privileges and watermark; safe to call again.
+
+        The slot first: it keeps WAL of a side that may serve, also where neither AWS nor the other side answers.
+        """
+        self.slot.drop()
         self.finish()
-        for row in self.subscriber.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'crossfade'::regnamespace AND relkind = 'r'"
-            " AND starts_with(relname, 'awsdms_')"
-        ).fetchall():  # DMS's role owns them; the schema's owner may drop them without being a member of it
-            self.subscriber.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("crossfade", row["relname"])))
+        self.drop_control_tables()
         try:
             let_not_read(self.publisher, self.reader)
+            if self.journal.marked(self.record.id, self.let_in):
+                with self.publisher.transaction():
+                    fence.take_back(self.publisher, [self.reader])
+                self.journal.forget_mark(self.record.id, self.let_in)
             if fence.is_fenced(self.subscriber):
                 fence.keep_out(self.subscriber, self.writer)
         except (RoleUnknown, UnknownEndpoint) as error:

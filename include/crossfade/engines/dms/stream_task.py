@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ from crossfade import catalog, control
 from crossfade.engines.dms import task
 from crossfade.engines.dms.carrying import DELETE_SECONDS, STOP_SECONDS
 from crossfade.engines.dms.connections import prove_connection, proved
-from crossfade.engines.dms.endpoints import EndpointSide, given_endpoint, made_endpoint, require_slot
+from crossfade.engines.dms.endpoints import EndpointSide, given_endpoint, made_endpoint, require_for_stream
+from crossfade.engines.dms.lobs import LobLimit, lob_tables
 from crossfade.engines.dms.mappings import table_mappings
 from crossfade.engines.dms.resource import Kind, Resource, name_of, tags_of
 from crossfade.engines.dms.resources import ensure_instance
@@ -20,6 +22,8 @@ from crossfade.routers.base import Direction
 
 if TYPE_CHECKING:
     from crossfade.engines.dms.stream import DmsStream
+
+log = logging.getLogger(__name__)
 
 CONTROL_SCHEMA = "crossfade"  #: of DMS's own tables
 
@@ -45,9 +49,9 @@ def make(stream: DmsStream) -> None:
     """
     m, plan, dms, records = stream.m, stream.plan, stream.dms, stream.records
     deadline = time.monotonic() + plan.start_timeout.total_seconds()
-    found = task.describe(dms, stream.task)
-    if found is not None and found.has_run:
-        task.delete(dms, stream.task, time.monotonic() + DELETE_SECONDS)
+    tags = tags_of(m.plan.name)
+    if task.is_there(dms, stream.task, tags) and task.existing(dms, stream.task).has_run:
+        task.delete(dms, stream.task, time.monotonic() + DELETE_SECONDS, tags=tags)
     instance = ensure_instance(dms, plan.instance, plan=m.plan.name, deadline=deadline)
     ends = [_ready(stream, end, instance.arn, deadline) for end in _ends(stream)]
     records.keep(stream.kind, stream.task, made=True)
@@ -60,7 +64,7 @@ def make(stream: DmsStream) -> None:
         mappings=_mappings(stream),
         settings=_settings(stream),
         kind="cdc",
-        tags=tags_of(m.plan.name),
+        tags=tags,
         deadline=deadline,
         stopped_by=time.monotonic() + STOP_SECONDS,
     )
@@ -89,7 +93,7 @@ def _ready(stream: DmsStream, end: _End, instance_arn: str, deadline: float) -> 
     if isinstance(end.wanted, str):
         one = given_endpoint(dms, end.side, end.wanted, key=end.key)
         if end.slot is not None:
-            require_slot(dms, end.wanted, end.slot, key=end.key)
+            require_for_stream(dms, end.wanted, end.slot, key=end.key)
     else:
         one = made_endpoint(
             dms,
@@ -101,6 +105,8 @@ def _ready(stream: DmsStream, end: _End, instance_arn: str, deadline: float) -> 
             tags=tags_of(plan),
             slot=end.slot,
         )
+    for note in one.notes:
+        log.warning("%s", note)
     stream.records.keep(end.kind, one.identifier, made=one.made)
     if not proved(dms, instance_arn=instance_arn, endpoint_arn=one.arn):
         prove_connection(dms, instance_arn=instance_arn, endpoint_arn=one.arn, name=one.identifier, deadline=deadline)
@@ -108,11 +114,23 @@ def _ready(stream: DmsStream, end: _End, instance_arn: str, deadline: float) -> 
 
 
 def _mappings(stream: DmsStream) -> str:
-    """The plan's tables with the limits of their LOBs as they were last measured, and the stream's watermark."""
+    """The plan's tables and the stream's watermark, with as few limits of LOBs as can be."""
     chosen = set(stream.tables)
     tables = [t for t in catalog.tables(stream.publisher, stream.m.plan.tables) if (t.schema, t.name) in chosen]
     watermark = ("crossfade", control.watermark_table(stream.watermark))
-    return table_mappings(tables, lobs=stream.records.limits(), ranges=(), also=[watermark]).to_json()
+    return table_mappings(tables, lobs=_limits(stream), ranges=(), also=[watermark]).to_json()
+
+
+def _limits(stream: DmsStream) -> list[LobLimit]:
+    """
+    Limits as they were measured before the load, of tables that DMS carries in no other way: those without a key.
+
+    They are of rows that were to be loaded; what is written later may be larger, and the task's own mode cuts nothing.
+    """
+    if stream.plan.settings.get("TargetMetadata", {}).get("LimitedSizeLobMode"):
+        return list(stream.records.limits())  # the plan's own words: the task's mode has one limit for all
+    keyed = {(table.schema, table.name) for table in lob_tables(stream.publisher, stream.tables) if table.primary_key}
+    return [limit for limit in stream.records.limits() if (limit.schema, limit.name) not in keyed]
 
 
 def _settings(stream: DmsStream) -> str:

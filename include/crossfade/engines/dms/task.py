@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from crossfade.engines.dms.refusals import Client, Refused, asking
+from crossfade.engines.dms.resource import require_ours
 from crossfade.engines.dms.task_state import ACTIVE, RESTING, TaskMissing, TaskState, describe, existing, settled
 from crossfade.engines.dms.waiting import until
 from crossfade.errors import PreconditionError
@@ -21,6 +22,7 @@ __all__ = [
     "delete",
     "describe",
     "existing",
+    "is_there",
     "reload",
     "resume",
     "settled",
@@ -58,9 +60,9 @@ def create_or_update(
     :param mappings: table mappings, as JSON
     :param settings: task settings, as JSON; what they leave out keeps DMS's value
     :param stopped_by: `time.monotonic()`: a task that runs otherwise is stopped; None: that is refused
-    Raises `PreconditionError` where a task of that name has other endpoints, or differs and runs.
+    Raises `PreconditionError` where a task of that name is not ours, has other endpoints, or differs and runs.
     """
-    if describe(dms, identifier) is None:
+    if not is_there(dms, identifier, tags):
         log.info("creating replication task %s (%s)", identifier, kind)
         with asking("dms:CreateReplicationTask", f"replication task {identifier}"):
             dms.create_replication_task(
@@ -92,6 +94,18 @@ def create_or_update(
     with asking("dms:ModifyReplicationTask", f"replication task {identifier}"):
         dms.modify_replication_task(ReplicationTaskArn=task.arn, **changes)
     return settled(dms, identifier, deadline)
+
+
+def is_there(dms: Client, identifier: str, tags: Mapping[str, str]) -> bool:
+    """
+    Whether there is a task of that name, which is ours then.
+
+    Names are made of plans' names, and two of these may lead to one. Raises `PreconditionError` where it is another's.
+    """
+    found = describe(dms, identifier)
+    if found is not None:
+        require_ours(dms, found.arn, f"replication task {identifier}", tags)
+    return found is not None
 
 
 def _require_same_ends(task: TaskState, *, instance: str, source: str, target: str) -> None:
@@ -243,13 +257,15 @@ def ask_to_stop(dms: Client, task: TaskState) -> bool:
     return True
 
 
-def delete(dms: Client, identifier: str, deadline: float) -> None:
+def delete(dms: Client, identifier: str, deadline: float, *, tags: Mapping[str, str]) -> None:
     """
     Stop and delete the task, and return when it is gone; nothing where there is none. DMS drops the slot it made.
 
     :param deadline: `time.monotonic()`
-    Raises `DeadlineExceeded`.
+    Raises `DeadlineExceeded`, and `PreconditionError` where it does not have these tags.
     """
+    if not is_there(dms, identifier, tags):
+        return
     task = stop(dms, identifier, deadline)
     if task is not None and task.status != "deleting":
         log.info("deleting replication task %s", identifier)

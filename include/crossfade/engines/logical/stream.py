@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from crossfade import catalog, control
 from crossfade.capabilities import capabilities
 from crossfade.connect import CONNECT_TIMEOUT, Connection, Endpoint
-from crossfade.engines.watermarks import wait_until
+from crossfade.engines.slots import DROP_SECONDS, drop_slot
 from crossfade.errors import FatalError, TransientError
 from crossfade.queries import named_queries
 
@@ -181,22 +181,10 @@ class Stream:
         subscriber.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name))
         subscriber.execute(sql.SQL("DROP SUBSCRIPTION {}").format(name))
 
-    def drop_slot(self, publisher: Connection, *, seconds: float = 15) -> None:
+    def drop_slot(self, publisher: Connection, *, seconds: float = DROP_SECONDS) -> None:
         """Remove the slot, ending its reader; nothing to do where there is none. Raises `DeadlineExceeded`."""
 
-        def gone() -> bool:
-            if self.slot(publisher) is None:
-                return True
-            publisher.execute(_QUERIES["end_reader"], {"name": self.name})
-            try:
-                publisher.execute("SELECT pg_drop_replication_slot(%s)", [self.name])
-            except psycopg.errors.ObjectInUse:
-                return False
-            except psycopg.errors.UndefinedObject:
-                pass
-            return True
-
-        wait_until(gone, time.monotonic() + seconds, f"dropping the slot {self.name}", "it is still in use")
+        drop_slot(publisher, self.name, seconds=seconds)
 
     def unpublish(self, publisher: Connection) -> None:
         """Remove the publication. Only after the slot: a stream whose publication vanished is stuck for good."""

@@ -11,6 +11,3 @@ WHERE s.subname = %(name)s AND s.subdbid = (SELECT oid FROM pg_database WHERE da
 SELECT slot_name, active_pid, confirmed_flush_lsn, wal_status,
        pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint AS bytes_behind
 FROM pg_replication_slots WHERE slot_name = %(name)s AND database = current_database()
-
--- end_reader: ask the reader of a slot to end; a row where there was one
-SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %(name)s AND active_pid IS NOT NULL

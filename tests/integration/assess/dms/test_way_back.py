@@ -52,6 +52,8 @@ def test_with_the_roles_of_the_documentation_nothing_stands_in_the_way(stage: Dm
          "and it may not", "LOGIN"),
         ("writer", "source", "REVOKE SET ON PARAMETER session_replication_role FROM shop_dms_back",
          "GRANT SET ON PARAMETER session_replication_role TO shop_dms_back", "may not set", "GRANT SET ON PARAMETER"),
+        ("writer", "source", "REVOKE CONNECT ON DATABASE shop FROM PUBLIC, shop_dms_back",
+         "GRANT CONNECT ON DATABASE shop TO PUBLIC, shop_dms_back", "may not connect to the source", "GRANT CONNECT"),
         ("writer", "source", "GRANT shop_owner TO shop_dms_back", "REVOKE shop_owner FROM shop_dms_back",
          "by itself: a rollback could not end", "dms_back_source.sql"),
         ("grants", "source", "ALTER ROLE crossfade NOCREATEROLE", "ALTER ROLE crossfade CREATEROLE",
@@ -81,4 +83,7 @@ def test_a_role_that_is_not_there_is_told_with_the_script_that_makes_it(stage: D
     plan = stage.plan({"back": {**BACK, "source_role": "nobody"}}, rollback={"way_back": "dms"})
     problem = only(stage.problems("way_back_dms.reader", plan))
     assert "does not exist" in problem.seen
-    assert "dms_source.sql" in problem.remedy
+    assert '-v database="shop" -f docs/privileges/dms_source.sql' in problem.remedy
+    plan = stage.plan({"back": {**BACK, "target_role": "nobody"}}, rollback={"way_back": "dms"})
+    remedy = only(stage.problems("way_back_dms.writer", plan)).remedy
+    assert '-v database="shop" -v migration="crossfade" -f docs/privileges/dms_back_source.sql' in remedy
