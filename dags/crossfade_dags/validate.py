@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, Param
 
 from crossfade.plan import Plan
-from crossfade_airflow.operators.validate_nightly import NightlyValidateOperator
+from crossfade_dags.validation import validation
 
 DAG_DOC = """
 ### Do `{source}` and `{target}` hold the same?
@@ -16,15 +16,8 @@ By the plan's `validate.schedule`, for as long as a migration is under way; othe
 cutover the target's rows are compared with the source's through the way back.
 
 Definitions, roles, sequences and large objects, then rows: all of them (`full`), some key ranges, others every night
-(`sample`), or statistics only (`quick`). A difference counts only if it survives the stream. **The task has a link to
-its report.**
-"""
-
-TASK_DOC = """
-**Compares both sides while clients write.** Skipped where no migration is under way. Nothing is written, but with the
-parameter *repair*: then rows that differ are replaced on the side that does not serve.
-
-*When it fails:* its report names every row that differs, by key and column. Cleared, it goes on with what is left.
+(`sample`), or statistics only (`quick`). A difference counts only if it survives the stream. **The task
+`report` has a link to what was found.**
 """
 
 
@@ -53,12 +46,12 @@ def validate(plan: Plan) -> DAG:
         },
         default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     ) as dag:
-        NightlyValidateOperator(
-            task_id="validate",
-            doc_md=TASK_DOC,
-            plan=plan.name,
-            target_conn_id=plan.target,
+        validation(
+            plan,
+            "validate",
+            tooltip=f"Compare {plan.source} with {plan.target}",
             mode="{{ params.mode }}",
             repair="{{ params.repair }}",
+            skip_idle=True,
         )
     return dag

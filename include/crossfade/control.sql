@@ -191,7 +191,14 @@ ALTER TABLE crossfade.resource
 
 -- target_5: how much a validation compares, and how far it is
 ALTER TABLE crossfade.validation
-    ADD COLUMN mode text NOT NULL DEFAULT 'full' CHECK (mode IN ('quick', 'sample', 'full'));
+    ADD COLUMN mode text NOT NULL DEFAULT 'full' CHECK (mode IN ('quick', 'sample', 'full')),
+    ADD COLUMN sides jsonb NOT NULL DEFAULT '{"source": "", "target": ""}',
+    ADD COLUMN batches jsonb NOT NULL DEFAULT '[]',
+    ADD COLUMN checks jsonb;
+COMMENT ON COLUMN crossfade.validation.batches IS 'Lists of tables that are compared one after the other';
+COMMENT ON COLUMN crossfade.validation.checks IS 'What the checks beside the rows found; NULL until they are done';
+ALTER TABLE crossfade.table_check ADD COLUMN result jsonb;
+COMMENT ON COLUMN crossfade.table_check.result IS 'All that the comparison found, as the report has it';
 CREATE TABLE crossfade.validation_part (
     validation_id uuid NOT NULL REFERENCES crossfade.validation,
     table_name text NOT NULL,

@@ -13,13 +13,14 @@ from crossfade import catalog
 from crossfade.capabilities import capabilities
 from crossfade.connect import Connection, Endpoint, scalar
 from crossfade.engines.watermarks import wait_until
+from crossfade.errors import Unreachable
 from crossfade.plan import Tables
 from crossfade.plan_validate import Validate
 from crossfade.routers.base import Side
 from crossfade.validation.checks import run_checks
 from crossfade.validation.compare import Pair
 from crossfade.validation.progress import Forgotten
-from crossfade.validation.result import Mode, Report
+from crossfade.validation.result import Mode, Report, Sides
 from crossfade.validation.sides import BothSides
 from crossfade.validation.statistics import statistics
 from crossfade.validation.tables import Comparison
@@ -39,12 +40,27 @@ def examine_between(
     told: Callable[[int, int], None],
 ) -> Report:
     """
-    Compare two databases.
+    Compare two databases. A side that cannot be reached makes it incomplete.
 
     Where logical slots of the source are read, a difference counts only if it is there when all of them have passed.
     :param told: called with how many parts are done, and of how many
-    Raises `Unreachable`, `UnknownColumn`.
     """
+    try:
+        return _examine(source, target, tables=tables, settings=settings, mode=mode, told=told)
+    except Unreachable as error:
+        sides = Sides(source=source.address, target=target.address)
+        return Report.of_nothing(error, plan="between", run_id="crossfade validate", mode=mode, sides=sides)
+
+
+def _examine(
+    source: Endpoint,
+    target: Endpoint,
+    *,
+    tables: Tables,
+    settings: Validate,
+    mode: Mode,
+    told: Callable[[int, int], None],
+) -> Report:
     started_at = datetime.now(UTC)
     with source.session("validate") as there, target.session("validate") as here:
         ends = {Side.SOURCE: source, Side.TARGET: target}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
 
@@ -89,14 +90,27 @@ class TableResult(_Found):
     error: str = ""  #: why it was not compared, or not to its end
     seconds: float = 0.0
 
+    @classmethod
+    def not_compared(cls, table: str, why: str) -> TableResult:
+        """Nothing is known of its rows."""
+        return cls(
+            table=table,
+            verdict=Verdict.INCOMPLETE,
+            method="not compared",
+            rows=(0, 0),
+            coverage=0.0,
+            parts=0,
+            error=f"not compared: {why}",
+        )
+
     @property
-    def detail(self) -> str:
-        """All that is wrong, in one line; empty where nothing is."""
-        shown = [str(each) for each in self.differences]
+    def problems(self) -> list[str]:
+        """Everything that is not ok, one line each."""
+        lines = [str(each) for each in self.differences]
         if self.more:
-            shown.append(f"and {self.more} more")
-        shown += [f"{row} kept changing and was never seen equal" for row in self.unsettled]
-        return "; ".join([*shown, *([self.error] if self.error else [])])
+            lines.append(f"{self.more} more rows differ")
+        lines += [f"{row} kept changing and was never seen equal" for row in self.unsettled]
+        return [f"{self.table}: {line}" for line in [*lines, *([self.error] if self.error else [])]]
 
 
 class CheckResult(_Found):
@@ -108,6 +122,18 @@ class CheckResult(_Found):
     lines: tuple[str, ...] = ()  #: what is wrong, or could not be seen, one thing each
     note: str = ""  #: what was looked at: ``214 objects``; lag at the time
     seconds: float = 0.0
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is not ok, one line each."""
+        return [] if self.verdict is Verdict.OK else [f"{self.name}: {line}" for line in self.lines]
+
+
+class Sides(_Found):
+    """Name and version of both databases, without secrets."""
+
+    source: str
+    target: str
 
 
 class Report(_Found):
@@ -124,6 +150,29 @@ class Report(_Found):
     checks: tuple[CheckResult, ...] = ()
     tables: tuple[TableResult, ...] = ()
 
+    @classmethod
+    def of_nothing(cls, error: Exception, *, plan: str, run_id: str, mode: Mode, sides: Sides) -> Report:
+        """Of a validation that could not begin."""
+        now = datetime.now(UTC)
+        unreached = CheckResult(
+            name="connections",
+            title="both sides can be reached",
+            verdict=Verdict.INCOMPLETE,
+            lines=(in_one_line(error),),
+            note="nothing was compared",
+        )
+        return cls(
+            id=str(uuid4()),
+            plan=plan,
+            run_id=run_id,
+            mode=mode,
+            started_at=now,
+            finished_at=now,
+            source=sides.source,
+            target=sides.target,
+            checks=(unreached,),
+        )
+
     @property
     def verdict(self) -> Verdict:
         """The worst of all."""
@@ -137,14 +186,10 @@ class Report(_Found):
     @property
     def problems(self) -> list[str]:
         """Everything that is not ok, one line each."""
-        lines = [
-            f"{check.name}: {line}" for check in self.checks if check.verdict is not Verdict.OK for line in check.lines
-        ]
-        for table in self.tables:
-            lines += [f"{table.table}: {difference}" for difference in table.differences]
-            if table.more:
-                lines.append(f"{table.table}: {table.more} more rows differ")
-            lines += [f"{table.table}: {row} kept changing and was never seen equal" for row in table.unsettled]
-            if table.error:
-                lines.append(f"{table.table}: {table.error}")
-        return lines
+        found: list[CheckResult | TableResult] = [*self.checks, *self.tables]
+        return [line for each in found for line in each.problems]
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error says."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,32 +1,33 @@
-"""Validating a migration: schema, sequences, and every row of every table, on a live pair."""
+"""Validating a migration: definitions, sequences, and every row of every table, on a live pair."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
+import psycopg
+
 from crossfade import catalog
 from crossfade.capabilities import capabilities
-from crossfade.catalog import Table
 from crossfade.connect import Connection
-from crossfade.engines.base import Carrier
-from crossfade.engines.declared import carrier_of, engine_of
-from crossfade.errors import CrossfadeError, FatalError, PreconditionError, TransientError
-from crossfade.journal import Journal, MigrationRecord, State
-from crossfade.routers.base import Direction, Side
-from crossfade.schema.compare import Difference, compare, compare_sequences
+from crossfade.engines.declared import engine_of
+from crossfade.errors import CrossfadeError, FatalError, PreconditionError, TransientError, Unreachable
+from crossfade.journal import MigrationRecord, State
+from crossfade.routers.base import Side
+from crossfade.schema.compare import Difference
+from crossfade.schema.compare import compare as compare_definitions
 from crossfade.schema.ledger import Kind, Ledger
-from crossfade.validation.between import limit_statements
+from crossfade.validation import sessions
+from crossfade.validation.batches import batches
 from crossfade.validation.checks import run_checks
-from crossfade.validation.compare import Pair
-from crossfade.validation.gently import Gently
+from crossfade.validation.clients import led_to
 from crossfade.validation.progress import Journalled
-from crossfade.validation.result import CheckResult, Mode, Report, TableResult, Verdict
+from crossfade.validation.records import Begun, Records
+from crossfade.validation.result import CheckResult, Mode, Report, Sides, TableResult, Verdict, in_one_line
 from crossfade.validation.sides import BothSides
 from crossfade.validation.statistics import statistics
 from crossfade.validation.tables import Comparison
@@ -40,11 +41,11 @@ log = logging.getLogger(__name__)
 class MismatchFound(FatalError):
     """Source and target differ."""
 
-    def __init__(self, mismatches: list[str], report: Report | None = None) -> None:
-        self.mismatches, self.report = mismatches, report
-        shown = "\n  ".join(mismatches[:50])
+    def __init__(self, report: Report) -> None:
+        self.report, self.mismatches = report, report.problems
+        shown = "\n  ".join(self.mismatches[:50])
         super().__init__(
-            f"source and target differ in {len(mismatches)} places; nothing was changed:\n  {shown}\n"
+            f"source and target differ in {len(self.mismatches)} places; nothing was changed:\n  {shown}\n"
             "For rows: clear the load task of the wave, it is copied again; or repair them. "
             "For definitions: clear prepare or harden"
         )
@@ -60,7 +61,7 @@ class NothingToValidate(PreconditionError):
         )
 
 
-class ValidationIncomplete(TransientError):
+class ValidationIncomplete(PreconditionError):
     """Nothing differs of what was compared, but not all could be."""
 
     def __init__(self, report: Report) -> None:
@@ -72,13 +73,16 @@ class ValidationIncomplete(TransientError):
         )
 
 
-def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
-    """
-    Compare both sides while replication runs, and enter what was found in the journal.
+class SomeDiffer(FatalError):
+    """Checks or tables of a validation that is not concluded: source and target differ."""
 
-    Killed and run again with the same run id it goes on where it was. Raises `MismatchFound` naming what differs,
-    `ValidationIncomplete`; both carry the report.
-    """
+
+class SomeNotCompared(TransientError):
+    """Checks or tables of a validation that is not concluded: something could not be looked at."""
+
+
+def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
+    """`examine`, and raise `MismatchFound` naming what differs, or `ValidationIncomplete`; both carry the report."""
     report = examine(m, run_id=run_id, mode=mode, repairing=repairing)
     require_ok(report)
     return report
@@ -87,105 +91,204 @@ def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bo
 def require_ok(report: Report) -> None:
     """Raise `MismatchFound` or `ValidationIncomplete` for any verdict but ok; both carry the report."""
     if report.verdict is Verdict.MISMATCH:
-        raise MismatchFound(report.problems, report)
+        raise MismatchFound(report)
     if report.verdict is Verdict.INCOMPLETE:
         raise ValidationIncomplete(report)
     rows = sum(table.rows[0] for table in report.tables)
     log.info("%s tables with %s rows are equal, in %.1f s", len(report.tables), rows, report.seconds)
 
 
+def require_equal(found: Sequence[CheckResult | TableResult]) -> None:
+    """Raise `SomeDiffer` or `SomeNotCompared` for what a part of a validation found."""
+    worst = Verdict.worst(each.verdict for each in found)
+    if worst is not Verdict.OK:
+        lines = [line[:1000] for each in found for line in each.problems]
+        shown = "\n  ".join(["", *lines[:50], *([f"and {len(lines) - 50} more"] if len(lines) > 50 else [])])
+        raise (SomeDiffer if worst is Verdict.MISMATCH else SomeNotCompared)(
+            f"source and target differ:{shown}" if worst is Verdict.MISMATCH else f"not everything was compared:{shown}"
+        )
+
+
+def reconcile(m: Migration, *, run_id: str = "reconcile") -> Report:
+    """After a cutover: bring the engine to its end, then `validate` what the way back carries."""
+    finish(m)
+    return validate(m, run_id=run_id)
+
+
+def finish(m: Migration) -> None:
+    """After a cutover: the engine drops what carried rows to the target, and restores what it has lent."""
+    with m.session(Side.SOURCE, "reconcile") as source, m.session(Side.TARGET, "reconcile") as target, m.journal() as j:
+        record = j.get(m.plan.name)
+        if record.state is State.CUT_OVER:
+            engine_of(m, source=source, target=target, record=record).finish()
+
+
 def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
     """
-    `validate`, whatever its verdict. Raises `NothingToValidate`.
+    All of a validation, whatever its verdict. Killed and run again with the same run id it goes on where it was.
 
     :param repairing: replace rows that differ, on the side that does not serve, by those of the side that does
+    Raises `NothingToValidate`. A side that cannot be reached makes it incomplete.
     """
-    with m.journal() as journal:
+    try:
+        begun = begin(m, run_id=run_id, mode=mode)
+    except Unreachable as error:
+        sides = Sides(source=m.source.name, target=m.target.name)
+        return Report.of_nothing(error, plan=m.plan.name, run_id=run_id, mode=mode, sides=sides)
+    steps: list[Callable[[], object]] = [lambda: check(m, begun.id)]
+    steps += [
+        lambda batch=batch: compare(m, begun.id, batch, repairing=repairing)  # type: ignore[misc]
+        for batch in range(len(begun.batches))
+    ]
+    for step in steps:
+        try:
+            step()
+        except (CrossfadeError, psycopg.Error) as error:
+            log.error("%s", error)  # the report has it, too
+    return conclude(m, begun.id)
+
+
+def begin(m: Migration, *, run_id: str, mode: Mode) -> Begun:
+    """Enter a validation in the journal and share out its tables. Raises `NothingToValidate`, `Unreachable`."""
+    with (
+        m.journal() as journal,
+        m.session(Side.SOURCE, "validate") as source,
+        m.session(Side.TARGET, "validate") as target,
+    ):
         record = journal.get(m.plan.name)
         if record.state not in (State.ACTIVE, State.CUT_OVER):
             raise NothingToValidate(record)
-        validation, started_at = journal.begin_validation(record.id, run_id, mode)
-        with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
-            checks = tuple(_checks(m, record, source, target, mode))
-            ours, theirs = catalog.tables(source, m.plan.tables), catalog.tables(target, m.plan.tables)
-            names = [_name(m, side, conn) for side, conn in ((Side.SOURCE, source), (Side.TARGET, target))]
-            quick = list(statistics(source, target, ours)) if mode is Mode.QUICK else None
-        tables = []
-        with ExitStack() as stack:
-            for result in (
-                quick
-                if quick is not None
-                else stack.enter_context(_rows(m, record, validation, ours, theirs, mode=mode, repairing=repairing))
-            ):
-                tables.append(result)
-                _log(result, len(tables), len(ours))
-                journal.check_table(
-                    validation, table=result.table, rows=result.rows, detail=result.detail, ms=result.seconds * 1000
-                )
-        report = Report(
-            id=str(validation),
-            plan=m.plan.name,
+        tables = catalog.tables(source, m.plan.tables) if sessions.carries(record) else []
+        return Records(target).begin(
+            record,
             run_id=run_id,
             mode=mode,
-            started_at=started_at,
-            finished_at=datetime.now(UTC),
-            source=names[0],
-            target=names[1],
-            checks=checks,
-            tables=tuple(sorted(tables, key=lambda table: table.table)),
+            sides=Sides(source=_name(m, Side.SOURCE, source), target=_name(m, Side.TARGET, target)),
+            batches=batches(tables),
         )
-        journal.end_validation(validation, equal=report.verdict is Verdict.OK)
-    return report
+
+
+def check(m: Migration, validation: UUID | str) -> list[CheckResult]:
+    """Compare all but the rows. Raises `NoSuchValidation`, `Unreachable`."""
+    with _records(m, validation) as (records, begun, record):
+        records.open(begun)
+        found: list[CheckResult] = []
+        with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
+            for result in _checks(m, record, source, target, begun.mode):
+                said = "as it should be" if result.verdict is Verdict.OK else "; ".join(result.lines)
+                log.info("%s: %s (%s)", result.name, said, result.note)
+                found.append(result)
+        records.checked(begun, found)
+    return found
+
+
+def compare(m: Migration, validation: UUID | str, batch: int, *, repairing: bool = False) -> list[TableResult]:
+    """
+    Compare the rows of one batch of tables, but those that an earlier try found equal.
+
+    :param batch: its position in `Begun.batches`
+    :param repairing: as `examine` takes it
+    Raises `NoSuchValidation`, `Unreachable`; what else goes wrong with a table is its result.
+    """
+    found = []
+    with _records(m, validation) as (records, begun, record):
+        records.open(begun)
+        due = records.due(begun, batch)
+        try:
+            for result in _rows(m, record, begun, due, repairing=repairing):
+                found.append(result)
+                records.compared(begun, result)
+                verdict = (
+                    "equal"
+                    if result.verdict is Verdict.OK
+                    else f"{result.verdict.upper()}: {'; '.join(result.problems)}"
+                )
+                log.info(
+                    "%s/%s %s: %s rows, %.1f s: %s",
+                    *(len(found), len(due), result.table, result.rows[0], result.seconds, verdict),
+                )
+        except (CrossfadeError, psycopg.Error) as error:
+            for name in sorted(due - {result.table for result in found}):
+                records.compared(begun, TableResult.not_compared(name, in_one_line(error)))
+            raise
+    return found
+
+
+def conclude(m: Migration, validation: UUID | str) -> Report:
+    """Enter the verdict of a validation; the report. What has not come to its end is incomplete."""
+    with _records(m, validation) as (records, begun, _):
+        return records.conclude(begun, m.plan.name)
 
 
 @contextmanager
+def _records(m: Migration, validation: UUID | str) -> Iterator[tuple[Records, Begun, MigrationRecord]]:
+    with m.journal() as journal:
+        records = Records(journal.conn)
+        yield records, records.get(validation), journal.get(m.plan.name)
+
+
 def _rows(
-    m: Migration,
-    record: MigrationRecord,
-    validation: UUID,
-    ours: list[Table],
-    theirs: list[Table],
-    *,
-    mode: Mode,
-    repairing: bool,
-) -> Iterator[Iterator[TableResult]]:
-    """Results of all tables, as they come."""
-    with m.session(Side.TARGET, "validate") as entering, _gently(m, record) as gently:
+    m: Migration, record: MigrationRecord, begun: Begun, due: set[str], *, repairing: bool
+) -> Iterator[TableResult]:
+    """Results of these tables, as they come."""
+    with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
+        ours, theirs = (
+            [table for table in catalog.tables(conn, m.plan.tables) if table.full_name in due]
+            for conn in (source, target)
+        )
+        quick = list(statistics(source, target, ours)) if begun.mode is Mode.QUICK else None
+    for name in sorted(due - {table.full_name for table in ours}):
+        yield TableResult.not_compared(name, "the source has no such table any more")
+    if quick is not None:
+        yield from quick
+        return
+    with m.session(Side.TARGET, "validate") as entering, sessions.gently(m, record) as gently:
         comparison = Comparison(
             m.plan.validation,
             ours,
             theirs,
-            pairs=lambda: _pair(m, record),
-            progress=Journalled(entering, record.id, validation),
+            pairs=lambda: sessions.pair(m, record),
+            progress=Journalled(entering, record.id, begun.id),
             gently=gently,
             repairing=repairing,
-            sample=m.plan.validation.sample if mode is Mode.SAMPLE else None,
+            sample=m.plan.validation.sample if begun.mode is Mode.SAMPLE else None,
         )
-        yield comparison.run()
+        yield from comparison.run()
 
 
 def _checks(
     m: Migration, record: MigrationRecord, source: Connection, target: Connection, mode: Mode
 ) -> Iterator[CheckResult]:
-    with _carrier(m, record) as carrier:
+    authority = sessions.direction_of(record).old
+    with sessions.carrier(m, record) as carrier:
         sides = BothSides(
             source=source,
             target=target,
             tables=m.plan.tables,
-            authority=_direction(record).old,
-            carrier=carrier,
+            authority=authority,
+            carrier=carrier if sessions.carries(record) else None,
             **_may_differ(m, record, source, target),
             application_roles=m.plan.cutover.application_roles,
         )
-        for result in run_checks(sides, mode):
-            said = "as it should be" if result.verdict is Verdict.OK else "; ".join(result.lines)
-            log.info("%s: %s (%s)", result.name, said, result.note)
-            yield result
-
-
-def _log(result: TableResult, number: int, of: int) -> None:
-    verdict = "equal" if result.verdict is Verdict.OK else f"{result.verdict.upper()}: {result.detail}"
-    log.info("%s/%s %s: %s rows, %.1f s: %s", number, of, result.table, result.rows[0], result.seconds, verdict)
+        yield from run_checks(sides, mode)
+    if record.state is State.CUT_OVER:
+        start = time.monotonic()
+        elsewhere = tuple(led_to(m, authority))
+        yield CheckResult(
+            name="clients",
+            title="clients are led to the side that serves",
+            verdict=Verdict.MISMATCH if elsewhere else Verdict.OK,
+            lines=elsewhere,
+            note=f"to the {authority}",
+            seconds=time.monotonic() - start,
+        )
+    if not sessions.carries(record):
+        yield CheckResult(
+            name="rows",
+            title="every row is the same",
+            verdict=Verdict.OK,
+            note="not compared: since the cutover nothing carries rows to the source (rollback.way_back: none)",
+        )
 
 
 def _name(m: Migration, side: Side, conn: Connection) -> str:
@@ -193,35 +296,13 @@ def _name(m: Migration, side: Side, conn: Connection) -> str:
     return f"{endpoint.name}: {endpoint.dbname} on {endpoint.host}, PostgreSQL {capabilities(conn).version}"
 
 
-def reconcile(m: Migration) -> list[str]:
-    """
-    After a cutover: definitions equal, sequences at or past the source's, the router on the target.
-
-    First the engine is brought to its end. Rows are not compared: the target takes writes that the fenced source does
-    not have. Returns what was confirmed. Raises `MismatchFound`.
-    """
-    with m.session(Side.SOURCE, "reconcile") as source, m.session(Side.TARGET, "reconcile") as target:
-        record = Journal(target).get(m.plan.name)
-        if record.state is State.CUT_OVER:
-            engine_of(m, source=source, target=target, record=record).finish()
-        mismatches = [f"definition: {difference}" for difference in definitions(m, record, source, target)]
-        mismatches += [f"sequence: {difference}" for difference in compare_sequences(source, target, m.plan.tables)]
-    for router in m.routers():
-        with router:
-            if (side := router.serving()) is not Side.TARGET:
-                mismatches.append(f"router: {router.label} is on the {side}")
-    if mismatches:
-        raise MismatchFound(mismatches)
-    return ["definitions are equal", "sequences are at or past the source's", "the router is on the target"]
-
-
 def definitions(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[Difference]:
     """What differs, but for NOT NULL that comes back in the next cutover, and grants to the roles that carry rows."""
-    return compare(source, target, m.plan.tables, **_may_differ(m, record, source, target))
+    return compare_definitions(source, target, m.plan.tables, **_may_differ(m, record, source, target))
 
 
 class _MayDiffer(TypedDict):
-    """As `compare` takes it."""
+    """As `compare_definitions` takes it."""
 
     nullable: set[tuple[str, str, str]]
     nullable_on_source: set[tuple[str, str, str]]
@@ -239,46 +320,3 @@ def _may_differ(m: Migration, record: MigrationRecord, source: Connection, targe
 def lent(conn: Connection, record: MigrationRecord) -> set[tuple[str, str, str]]:
     """Columns that are nullable for the time being."""
     return {(entry.schema, entry.table, entry.name) for entry in Ledger(conn, record.id).pending(Kind.NOT_NULL)}
-
-
-def _direction(record: MigrationRecord) -> Direction:
-    """In which rows are carried now."""
-    return Direction.BACK if record.state is State.CUT_OVER else Direction.FORWARD
-
-
-@contextmanager
-def _pair(m: Migration, record: MigrationRecord) -> Iterator[Pair]:
-    settings = m.plan.validation
-    with (
-        m.session(Side.SOURCE, "validate") as source,
-        m.session(Side.TARGET, "validate") as target,
-        _carrier(m, record) as carrier,
-    ):
-        for conn in (source, target):
-            limit_statements(conn, settings)
-        yield Pair(
-            source=source,
-            target=target,
-            caught_up=lambda: carrier.wait_caught_up(time.monotonic() + settings.settle.total_seconds()),
-            direction=_direction(record),
-        )
-
-
-@contextmanager
-def _carrier(m: Migration, record: MigrationRecord) -> Iterator[Carrier]:
-    with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
-        yield carrier_of(m, _direction(record), source=source, target=target, record=record)
-
-
-@contextmanager
-def _gently(m: Migration, record: MigrationRecord) -> Iterator[Gently]:
-    side = _direction(record).old
-    with m.session(side, "validate") as serving, _carrier(m, record) as carrier:
-
-        def lag() -> int:
-            try:
-                return carrier.lag().bytes
-            except CrossfadeError:
-                return 0  # what is wrong with it is said where rows are waited for
-
-        yield Gently(m.plan.validation.back_off, serving, lag)

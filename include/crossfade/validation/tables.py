@@ -20,7 +20,7 @@ from crossfade.validation.digest import Digests, Key, Row
 from crossfade.validation.parts import Part, by_key, shares, split
 from crossfade.validation.progress import Progress
 from crossfade.validation.repair import repair
-from crossfade.validation.result import RowDifference, TableResult, Verdict
+from crossfade.validation.result import RowDifference, TableResult, Verdict, in_one_line
 from crossfade.validation.rowhash import RowHash
 
 _TRIES = 3  #: of one part, where a connection is lost
@@ -49,7 +49,7 @@ class Work:
     def fail(self, error: Exception) -> None:
         """It is not compared to its end."""
         if not self.failed:
-            self.problems.append(f"not compared to its end: {_line(error)}")
+            self.problems.append(f"not compared to its end: {in_one_line(error)}")
         self.failed = True
 
 
@@ -130,10 +130,11 @@ class Comparison:
         """How a table is split. A result at once, where it cannot be compared."""
         other = self.theirs.get(table.full_name)
         if other is None:
-            return _not_compared(table, "the target has no such table")
+            return TableResult.not_compared(table.full_name, "the target has no such table")
         ours, theirs = {c.name for c in table.columns}, {c.name for c in other.columns}
         if missing := [name for name in table.key if name not in theirs]:
-            return _not_compared(table, f"its key has the column {', '.join(missing)}, which the target lacks")
+            why = f"its key has the column {', '.join(missing)}, which the target lacks"
+            return TableResult.not_compared(table.full_name, why)
         try:
             kept = self.progress.parts(table.full_name)
             if kept is None:
@@ -141,7 +142,7 @@ class Comparison:
                 self.progress.begin(table.full_name, parts)
                 kept = dict.fromkeys(parts)
         except (psycopg.Error, CrossfadeError) as error:
-            return _not_compared(table, _line(error))
+            return TableResult.not_compared(table.full_name, in_one_line(error))
         keyed = all(part.keyed for part in kept)
         rows = self.settings.part_rows if keyed else max(table.rows_estimate, other.rows_estimate)
         return Work(
@@ -277,20 +278,3 @@ def _first(differing: dict[Key, tuple[Row, Row]]) -> dict[Key, tuple[Row, Row]]:
 
 def _without(rules: Mapping[str, ColumnRule], key: Sequence[str]) -> dict[str, ColumnRule]:
     return {name: rule for name, rule in rules.items() if name not in key}
-
-
-def _not_compared(table: Table, why: str) -> TableResult:
-    return TableResult(
-        table=table.full_name,
-        verdict=Verdict.INCOMPLETE,
-        method="not compared",
-        rows=(0, 0),
-        coverage=0.0,
-        parts=0,
-        error=f"not compared: {why}",
-    )
-
-
-def _line(error: Exception) -> str:
-    """An error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

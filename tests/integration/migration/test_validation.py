@@ -16,6 +16,7 @@ from psycopg import sql
 from crossfade.cutover import order
 from crossfade.validation import compare, tables
 from crossfade.validation import run as validation
+from crossfade.validation.records import Records
 from crossfade.validation.result import Mode, Verdict
 from crossfade_lab import verdict
 from crossfade_lab.workload import Spec, WorkloadProcess
@@ -82,7 +83,10 @@ def test_every_planted_difference_is_named_and_nothing_else(world: Any) -> None:
         newest = journal.last_validation(journal.get("shop").id)
         assert newest is not None
         assert newest.equal is False
-        unequal = {check["table_name"] for check in journal.table_checks(newest.id) if not check["equal"]}
+        records = Records(journal.conn)
+        report = records.report(records.get(newest.id), "shop")
+    unequal = {table.table for table in report.tables if table.verdict is Verdict.MISMATCH}
+    assert report == found.value.report
     assert unequal == {"public.orders", "public.customers", "public.documents"}
 
 
