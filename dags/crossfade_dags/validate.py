@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, Param
 
 from crossfade.plan import Plan
+from crossfade_airflow.notifiers import notifiers_of
 from crossfade_airflow.operators.validate_nightly import NightlyValidateOperator
 
 DAG_DOC = """
@@ -60,5 +61,6 @@ def validate(plan: Plan) -> DAG:
             target_conn_id=plan.target,
             mode="{{ params.mode }}",
             repair="{{ params.repair }}",
+            on_failure_callback=notifiers_of(plan),
         )
     return dag
