@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from crossfade.plan_notify import Notify, or_one
 from crossfade.plan_section import Section
 from crossfade.quantities import Duration, Size, parse_duration, parse_size
 
@@ -60,3 +61,10 @@ class Validate(Section):
     back_off: BackOff = BackOff()
     columns: dict[str, dict[str, ColumnRule]] = Field(default={})
     """Rules by table (``schema.table`` as stored) and column. Reports list them."""
+    notify: tuple[Notify, ...] = Field(default=(), json_schema_extra=or_one)
+    """Who is told when ``<plan>.validate`` fails; a list, or one. Names of tables and counts, no values of rows."""
+
+    @field_validator("notify", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, dict) else value
