@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import TaskGroup, TriggerRule, chain
 
 from crossfade.plan import Plan
+from crossfade_airflow.notifiers import notifiers_of
 from crossfade_airflow.operators.begin_validation import BeginValidationOperator
 from crossfade_airflow.operators.check_definitions import CheckDefinitionsOperator
 from crossfade_airflow.operators.compare_tables import CompareTablesOperator
@@ -69,12 +70,11 @@ def validation(
     :param after_cutover: end what carried rows to the target before
     """
     shared: dict[str, Any] = {"plan": plan.name, "target_conn_id": plan.target}
+    telling: dict[str, Any] = {"on_failure_callback": notifiers_of(plan)}
     with TaskGroup(group_id, tooltip=tooltip) as group:
-        begin = BeginValidationOperator(**_named("begin"), **shared, mode=mode, skip_idle=skip_idle)
+        begin = BeginValidationOperator(**_named("begin"), **shared, **telling, mode=mode, skip_idle=skip_idle)
         given = {**shared, "validation": begin.output["validation"]}
-        report = ReportValidationOperator(
-            **_named("report"), **given, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
-        )
+        report = ReportValidationOperator(**_named("report"), **given, **telling, trigger_rule=_WHATEVER_WAS_FOUND)
         rows = CompareTablesOperator.partial(
             **_named("rows"),
             **shared,

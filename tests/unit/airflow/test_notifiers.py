@@ -28,9 +28,11 @@ def plan(*notify: dict[str, Any]) -> Plan:
     )
 
 
-def test_one_task_of_the_dag_tells() -> None:
+def test_what_could_not_begin_and_what_found_something_is_told_once() -> None:
     dag = validate(plan(SLACK, {"email": "team@shop.example"}))
-    callbacks = [callback for task in dag.tasks for callback in task.on_failure_callback]
+    telling = {task.task_id: task.on_failure_callback for task in dag.tasks if task.on_failure_callback}
+    assert set(telling) == {"validate.begin", "validate.report"}
+    callbacks = telling["validate.report"]
     assert [type(callback) for callback in callbacks] == [ValidationNotifier]
     assert len(callbacks[0].entries) == 2
     assert "slack_api_default" not in str(DagSerialization.to_dict(dag))
