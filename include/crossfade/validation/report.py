@@ -69,6 +69,7 @@ def as_html(report: Report) -> str:
         checks=_worst_first(report.checks),
         tables=tables,
         different=different,
+        repaired=[table for table in tables if table.repaired],
         incomplete=[table for table in tables if table.error or table.unsettled],
         listed=listed,
         tables_listed=max(1, PAGE_ROWS // listed),

@@ -87,6 +87,7 @@ def everything() -> Report:
             more=7,
             overridden=("total",),
             repaired=3,
+            repaired_rows=(differs("8", source="was right", target="was wrong"),),
         ),
         table("public.quiet", Verdict.OK, rows=(1_000_000, 1_000_000)),
         table("public.events", Verdict.INCOMPLETE, coverage=0.62, unsettled=("(id=17)",), error="out of time"),
@@ -110,6 +111,7 @@ def test_the_page_names_every_difference_by_key_and_column_with_both_values(ever
     assert "id NULL | the row | missing | is there" in rows
     assert "row (1,x) | copies | 2 times | 3 times" in rows
     assert "id 4 | the row | differs; its values were not read" in rows
+    assert "id 8 | note | was right | was wrong" in rows
 
 
 def test_the_page_tells_what_was_compared_and_what_was_not(everything: Report) -> None:
@@ -121,6 +123,7 @@ def test_the_page_tells_what_was_compared_and_what_was_not(everything: Report) -
         "12 not the same",
         "7 more rows differ that were only counted",
         "3 rows put right",
+        "3 rows, as they were before",
         "out of time",
         "(id=17)",
         "permission denied",
