@@ -19,7 +19,7 @@ from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare
 from crossfade.validation.digest import Digests, Key, Row
 from crossfade.validation.parts import Part, by_key, shares, split
 from crossfade.validation.progress import Progress
-from crossfade.validation.repair import repair
+from crossfade.validation.repair import NotRepairable, repair
 from crossfade.validation.result import RowDifference, TableResult, Verdict
 from crossfade.validation.rowhash import RowHash
 
@@ -206,6 +206,8 @@ class Comparison:
                     left = look_again(pair, work.digests, differing, seconds=seconds).differing
                     before = differences
                     differing, differences = left, described(pair, work.digests, _first(left))
+        except NotRepairable as error:  # it was compared to its end
+            work.problems.append(_line(error))
         except (psycopg.Error, CrossfadeError) as error:
             work.fail(error)
         rows = sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)
