@@ -1,4 +1,4 @@
-"""Validation on a live pair: no false alarm under load, and every planted difference found and named by its key."""
+"""Validation on a live pair: what differs is found under load, and named by its key. Its proof is a file of its own."""
 
 from __future__ import annotations
 
@@ -53,16 +53,6 @@ OVERLOOKED = {
     'naïve"quote': ("text", "ä", "a\u0308"),
     "one bit": ("bytea", "\\x" + "ab" * 5_000_000, "\\x" + "ab" * 4_999_999 + "aa"),
 }
-
-
-@pytest.mark.slow
-def test_twenty_validations_under_load_raise_no_false_alarm(make_world: Callable[..., Any], ledger: Path) -> None:
-    world = make_world(rows=10_000)
-    world.load()
-    spec = Spec(endpoints=[world.through_router()], directory=str(ledger), clients=8, rate=400)
-    with WorkloadProcess(spec):
-        for n in range(20):
-            assert len(validation.validate(world.m, run_id=f"run {n}").tables) == 15
 
 
 def test_every_planted_difference_is_named_and_nothing_else(world: Any) -> None:
