@@ -17,7 +17,7 @@ from crossfade.errors import CrossfadeError
 from crossfade.plan_validate import ColumnRule, Validate
 from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare_part, described, look_again
 from crossfade.validation.digest import Digests, Key, Row
-from crossfade.validation.parts import Part, by_key, shares, split
+from crossfade.validation.parts import Part, by_key, estimate, shares, split
 from crossfade.validation.progress import Progress
 from crossfade.validation.repair import NotRepairable, repair
 from crossfade.validation.result import RowDifference, TableResult, Verdict
@@ -238,9 +238,10 @@ class Comparison:
 
     def _coverage(self, work: Work, rows: int) -> float:
         """How much of the table was compared: by parts or, of a sample, by rows."""
-        if self.sample is None:
+        expected = max(estimate(work.table), rows)
+        if self.sample is None or not expected:
             return len(work.done) / len(work.parts)
-        return min(1.0, rows / max(work.table.rows_estimate, rows, 1))
+        return rows / expected
 
 
 class _Sessions:
