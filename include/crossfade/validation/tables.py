@@ -198,18 +198,20 @@ class Comparison:
         before: tuple[RowDifference, ...] = ()
         wrong = len(differing)
         try:
-            with self._sessions.pair() as pair:
-                differences = described(pair, work.digests, _first(differing))
-                if self.repairing and differing:
-                    repair(pair, work.digests, differing)
-                    seconds = self.settings.settle.total_seconds()
-                    left = look_again(pair, work.digests, differing, seconds=seconds).differing
-                    before = differences
-                    differing, differences = left, described(pair, work.digests, _first(left))
-        except NotRepairable as error:  # it was compared to its end
+            if differing:  # else no session is needed, and none that is lost takes away what was found
+                with self._sessions.pair() as pair:
+                    differences = described(pair, work.digests, _first(differing))
+                    if self.repairing:
+                        repair(pair, work.digests, differing)
+                        seconds = self.settings.settle.total_seconds()
+                        left = look_again(pair, work.digests, differing, seconds=seconds).differing
+                        before = differences
+                        differing, differences = left, described(pair, work.digests, _first(left))
+        except NotRepairable as error:
             work.problems.append(_line(error))
         except (psycopg.Error, CrossfadeError) as error:
-            work.fail(error)
+            doing = "repaired" if differences else "read"
+            work.problems.append(f"rows that differ were not {doing}: {_line(error)}")
         rows = sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)
         unsettled = [work.digests.describe(key) for result in results for key in result.unsettled]
         unread = sum(result.unread for result in results)
