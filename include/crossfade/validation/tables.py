@@ -37,6 +37,7 @@ class Work:
     parts: tuple[Part, ...]
     method: Literal["key ranges", "pages"]
     problems: list[str]
+    reservations: list[str] = field(default_factory=list)  #: of parts that were compared although it was no good time
     done: dict[int, PartResult] = field(default_factory=dict)
     seconds: float = 0.0  #: of all parts together
     failed: bool = False
@@ -61,7 +62,7 @@ class Comparison:
     :param theirs: as the target has them
     :param pairs: opens sessions for one part at a time
     :param progress: keeps what was done, for who goes on after a kill
-    :param gently: called before each part; may wait
+    :param gently: called before each part; may wait, and says why it did not wait for longer
     :param repairing: put rows right that differ, on the side that does not serve
     :param sample: per cent of each table; None: all of it
     :param told: called with how many parts are done, and of how many
@@ -77,7 +78,7 @@ class Comparison:
         *,
         pairs: Pairs,
         progress: Progress,
-        gently: Callable[[], None] = lambda: None,
+        gently: Callable[[], str] = lambda: "",
         repairing: bool = False,
         sample: float | None = None,
         told: Callable[[int, int], None] = lambda done, of: None,
@@ -171,7 +172,8 @@ class Comparison:
         """One part; once more on new sessions where they were lost."""
         if work.failed:
             return
-        self.gently()
+        if reservation := self.gently():
+            work.reservations.append(reservation)
         start = time.monotonic()
         for tried in range(1, _TRIES + 1):
             try:
@@ -232,6 +234,7 @@ class Comparison:
             settled=sum(result.settled for result in results),
             unsettled=tuple(unsettled[:LISTED]),
             overridden=work.digests.row_hash.overridden,
+            notes=_notes(work),
             repaired=wrong - len(differing),
             repaired_rows=before,
             error="; ".join(problems),
@@ -278,6 +281,12 @@ class _Sessions:
 
 def _first(differing: dict[Key, tuple[Row, Row]]) -> dict[Key, tuple[Row, Row]]:
     return dict(sorted(differing.items(), key=lambda item: str(item[0]))[:LISTED])
+
+
+def _notes(work: Work) -> tuple[str, ...]:
+    if not work.reservations:
+        return ()
+    return (f"{len(work.reservations)} of {len(work.parts)} parts were compared although {work.reservations[0]}",)
 
 
 def _without(rules: Mapping[str, ColumnRule], key: Sequence[str]) -> dict[str, ColumnRule]:
