@@ -103,8 +103,8 @@ def http_from_environment(connection: str) -> HttpEndpoint:
 
 
 @contextmanager
-def _errors_as_one_line() -> Iterator[None]:
-    """And exit status 1."""
+def _errors_as_one_line(status: int = 1) -> Iterator[None]:
+    """And that exit status."""
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
@@ -112,14 +112,14 @@ def _errors_as_one_line() -> Iterator[None]:
         yield
     except CrossfadeError as error:
         console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
-        sys.exit(1)
+        sys.exit(status)
 
 
 @contextmanager
-def _migration(plan: str) -> Iterator[Migration]:
-    """The plan's migration; errors as one clear line and exit status 1."""
+def _migration(plan: str, *, status: int = 1) -> Iterator[Migration]:
+    """The plan's migration; errors as one clear line and that exit status."""
     file = Path(plan) if plan.endswith((".yaml", ".yml")) else Path(f"{plan}.yaml")
-    with _errors_as_one_line():
+    with _errors_as_one_line(status):
         declared = load_plan(file.resolve() if file.exists() else file)
         yield Migration(declared, from_environment, aws_from_environment, ssh_from_environment, http_from_environment)
 
@@ -165,14 +165,14 @@ def validate(
     """
     Compare both sides while clients write: definitions, every row, sequences, roles …
 
-    Of a plan, or of any two databases by their DSNs. Exit status 1 where they differ, 2 where something could not be
-    compared.
+    Of a plan, or of any two databases by their DSNs. Exit status 1 where they differ, 2 where something, or all, could
+    not be compared.
     """
     if plan is not None and source is None and target is None:
-        with _migration(plan) as m:
+        with _migration(plan, status=2) as m:
             found = examine(m, run_id=f"crossfade validate {datetime.now(UTC):%Y-%m-%d}", mode=mode, repairing=repair)
     elif plan is None and source is not None and target is not None and not repair:
-        with _errors_as_one_line(), Progress(console=console, transient=True) as bar:
+        with _errors_as_one_line(2), Progress(console=console, transient=True) as bar:
             task = bar.add_task("comparing", total=None)
             found = examine_between(
                 Endpoint.from_dsn("source", source),

@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import psycopg
+
 from crossfade.connect import Connection, scalar
+from crossfade.errors import CrossfadeError
 from crossfade.plan_validate import BackOff
-from crossfade.quantities import format_size
+from crossfade.quantities import format_size, spoken
 
 log = logging.getLogger(__name__)
 
@@ -33,21 +36,32 @@ class Gently:
     limits: BackOff
     serving: Connection
     lag: Callable[[], int]
-    waited: float = 0.0  #: seconds, for the report
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _next: float = 0.0
+    _reservation: str = ""
 
-    def __call__(self) -> None:
+    def __call__(self) -> str:
+        """Wait, for the plan's patience at most. What the report has to say if it goes on all the same; else empty."""
         with self._lock:
-            if time.monotonic() < self._next:
-                return
-            start = time.monotonic()
-            while (why := self._busy()) and time.monotonic() - start < self.limits.patience.total_seconds():
-                log.info("waiting: %s", why)
-                time.sleep(1)
-            now = time.monotonic()
-            self.waited += now - start if now - start > 1 else 0.0
-            self._next = now + _EVERY
+            if time.monotonic() >= self._next:
+                try:
+                    self._reservation = self._wait()
+                except (psycopg.Error, CrossfadeError) as error:  # comparing says what is wrong with a side
+                    self._reservation = f"it could not be seen how busy who serves is: {' '.join(str(error).split())}"
+                if self._reservation:
+                    log.warning("going on, although %s", self._reservation)
+                self._next = time.monotonic() + _EVERY
+            return self._reservation
+
+    def _wait(self) -> str:
+        """Why it was not waited for longer; empty: nothing is in the way."""
+        deadline = time.monotonic() + self.limits.patience.total_seconds()
+        while why := self._busy():
+            if time.monotonic() > deadline:
+                return f"{why}, also after {spoken(self.limits.patience)}"
+            log.info("waiting: %s", why)
+            time.sleep(1)
+        return ""
 
     def _busy(self) -> str:
         """Why to wait; empty: go on."""

@@ -95,7 +95,7 @@ def split(conn: Connection, table: Table, rows: int) -> list[Part]:
 
     :param conn: to the side that serves
     """
-    wanted = -(-_estimate(table) // rows)
+    wanted = -(-estimate(table) // rows)
     bounds = _bounds(conn, table, wanted) if wanted > 1 else []
     lowers: Sequence[Bound | None] = [None, *bounds]
     uppers: Sequence[Bound | None] = [*bounds, None]
@@ -111,13 +111,13 @@ def shares(per_cent: float) -> list[Part]:
     return [Part(number=number, keyed=False, share=(number, of)) for number in range(of)]
 
 
-def _estimate(table: Table) -> int:
+def estimate(table: Table) -> int:
     """Rows; of a table that was never analysed by its size."""
     return table.rows_estimate or table.pages * 50
 
 
 def _bounds(conn: Connection, table: Table, parts: int) -> list[Bound]:
-    per_cent = min(100.0, 100.0 * parts * _SAMPLED_A_PART / max(_estimate(table), 1))
+    per_cent = min(100.0, 100.0 * parts * _SAMPLED_A_PART / max(estimate(table), 1))
     # at least some hundred pages, so that what lies together does not count too much
     per_cent = min(100.0, max(per_cent, 100.0 * 300 / max(table.pages, 1)))
     key = sql.SQL(", ").join(sql.Identifier(name) for name in table.key)

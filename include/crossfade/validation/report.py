@@ -101,6 +101,11 @@ def as_markdown(report: Report) -> str:
         ]
         if len(overridden) > GATE_PROBLEMS:
             lines.append(f"- and {len(overridden) - GATE_PROBLEMS:,} more tables")
+    if noted := [table for table in report.tables if table.notes]:
+        lines += ["", "To know of how it was compared:", ""]
+        lines += [f"- {_code(f'{table.table}: {note}')}" for table in noted[:_OF_ONE] for note in table.notes]
+        if len(noted) > _OF_ONE:
+            lines.append(f"- and of {len(noted) - _OF_ONE:,} more tables, in the report")
     return "\n".join(lines) + "\n"
 
 

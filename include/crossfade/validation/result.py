@@ -85,6 +85,7 @@ class TableResult(_Found):
     settled: int = 0  #: rows that differed at first, since changes were on their way
     unsettled: tuple[str, ...] = ()  #: rows that kept changing and were never seen equal; the verdict is incomplete
     overridden: tuple[str, ...] = ()  #: columns that were compared by the plan's expression, or not at all
+    notes: tuple[str, ...] = ()  #: what else there is to know of how it was compared; nothing that is wrong
     repaired: int = 0  #: rows that were put right, and are equal since
     repaired_rows: tuple[RowDifference, ...] = ()  #: the first of them, as they were
     error: str = ""  #: why it was not compared, or not to its end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
@@ -15,7 +15,7 @@ from crossfade import catalog
 from crossfade.capabilities import capabilities
 from crossfade.connect import Connection
 from crossfade.engines.declared import engine_of
-from crossfade.errors import CrossfadeError, FatalError, PreconditionError, TransientError, Unreachable
+from crossfade.errors import CrossfadeError, Unreachable
 from crossfade.journal import MigrationRecord, State
 from crossfade.routers.base import Side
 from crossfade.schema.compare import Difference
@@ -31,6 +31,7 @@ from crossfade.validation.result import CheckResult, Mode, Report, Sides, TableR
 from crossfade.validation.sides import BothSides
 from crossfade.validation.statistics import statistics
 from crossfade.validation.tables import Comparison
+from crossfade.validation.verdicts import JournalLost, NothingToValidate, require_ok
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -38,75 +39,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class MismatchFound(FatalError):
-    """Source and target differ."""
-
-    def __init__(self, report: Report) -> None:
-        self.report, self.mismatches = report, report.problems
-        shown = "\n  ".join(self.mismatches[:50])
-        super().__init__(
-            f"source and target differ in {len(self.mismatches)} places; nothing was changed:\n  {shown}\n"
-            "For rows: clear the load task of the wave, it is copied again; or repair them. "
-            "For definitions: clear prepare or harden"
-        )
-
-
-class NothingToValidate(PreconditionError):
-    """No rows are carried that could be compared."""
-
-    def __init__(self, record: MigrationRecord) -> None:
-        super().__init__(
-            f"{record.plan.name} is {record.state}: there is something to validate while it is {State.ACTIVE} or "
-            f"{State.CUT_OVER}"
-        )
-
-
-class ValidationIncomplete(PreconditionError):
-    """Nothing differs of what was compared, but not all could be."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        shown = "\n  ".join(report.problems[:50])
-        super().__init__(
-            f"{len(report.problems)} thing(s) could not be compared; of the others nothing differs:\n  {shown}\n"
-            "Put the cause right, then validate again"
-        )
-
-
-class SomeDiffer(FatalError):
-    """Checks or tables of a validation that is not concluded: source and target differ."""
-
-
-class SomeNotCompared(TransientError):
-    """Checks or tables of a validation that is not concluded: something could not be looked at."""
-
-
 def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
     """`examine`, and raise `MismatchFound` naming what differs, or `ValidationIncomplete`; both carry the report."""
     report = examine(m, run_id=run_id, mode=mode, repairing=repairing)
     require_ok(report)
     return report
-
-
-def require_ok(report: Report) -> None:
-    """Raise `MismatchFound` or `ValidationIncomplete` for any verdict but ok; both carry the report."""
-    if report.verdict is Verdict.MISMATCH:
-        raise MismatchFound(report)
-    if report.verdict is Verdict.INCOMPLETE:
-        raise ValidationIncomplete(report)
-    rows = sum(table.rows[0] for table in report.tables)
-    log.info("%s tables with %s rows are equal, in %.1f s", len(report.tables), rows, report.seconds)
-
-
-def require_equal(found: Sequence[CheckResult | TableResult]) -> None:
-    """Raise `SomeDiffer` or `SomeNotCompared` for what a part of a validation found."""
-    worst = Verdict.worst(each.verdict for each in found)
-    if worst is not Verdict.OK:
-        lines = [line[:1000] for each in found for line in each.problems]
-        shown = "\n  ".join(["", *lines[:50], *([f"and {len(lines) - 50} more"] if len(lines) > 50 else [])])
-        raise (SomeDiffer if worst is Verdict.MISMATCH else SomeNotCompared)(
-            f"source and target differ:{shown}" if worst is Verdict.MISMATCH else f"not everything was compared:{shown}"
-        )
 
 
 def reconcile(m: Migration, *, run_id: str = "reconcile") -> Report:
@@ -128,7 +65,7 @@ def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: boo
     All of a validation, whatever its verdict. Killed and run again with the same run id it goes on where it was.
 
     :param repairing: replace rows that differ, on the side that does not serve, by those of the side that does
-    Raises `NothingToValidate`. A side that cannot be reached makes it incomplete.
+    Raises `NothingToValidate`, `JournalLost`. A side that cannot be reached makes it incomplete.
     """
     try:
         begun = begin(m, run_id=run_id, mode=mode)
@@ -223,8 +160,13 @@ def conclude(m: Migration, validation: UUID | str) -> Report:
 @contextmanager
 def _records(m: Migration, validation: UUID | str) -> Iterator[tuple[Records, Begun, MigrationRecord]]:
     with m.journal() as journal:
-        records = Records(journal.conn)
-        yield records, records.get(validation), journal.get(m.plan.name)
+        try:
+            records = Records(journal.conn)
+            yield records, records.get(validation), journal.get(m.plan.name)
+        except psycopg.OperationalError as error:
+            if not journal.conn.closed:
+                raise
+            raise JournalLost(in_one_line(error)) from error
 
 
 def _rows(

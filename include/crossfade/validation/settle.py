@@ -3,11 +3,13 @@ Telling a difference from a change that is on its way: a row differs only if it 
 
 One round: read the rows where they are written, wait until the other side has applied all that was committed there by
 then, reading it again and again meanwhile. A row that is once seen as it was is settled: so are counters that never
-stand still. A row that did not change where it is written, and is another where the stream has passed, differs.
+stand still. A row that did not change where it is written, and is another where the stream has passed, differs; since
+one that changes there and back looks like that, too, now and then, it counts only if it is so round after round.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +17,11 @@ from dataclasses import dataclass, field
 
 from crossfade.validation.digest import Key, Row
 
-_CONFIRMED = 2  #: rounds in which a row differs in the same way until it counts: it might have changed there and back
+#: Rounds in which a row differs in the same way until it counts. One that is set and reset, or inserted and deleted,
+#: all the time looks so in one round of 16 or more: two in a row were a false alarm of one such row in a hundred.
+_CONFIRMED = 6
+_CONFIRMED_LATE = 2  #: that are enough once the time is up: a table without a key is read from end to end for each look
+_PAUSE = 0.05  #: seconds at most between two rounds, by chance, so that no row keeps time with them
 _AT_ONCE = 5_000  #: rows
 _NOTHING: Row = (0, 0)
 
@@ -98,8 +104,11 @@ def _settle(
                 found.differing[key] = pair
                 pending.discard(key)
         if time.monotonic() > deadline:
-            found.moving += sorted(pending, key=str)
+            late = {key for key in pending if rounds[key] >= _CONFIRMED_LATE}
+            found.differing.update({key: seen[key] for key in late})
+            found.moving += sorted(pending - late, key=str)
             break
+        time.sleep(random.uniform(0, _PAUSE))  # noqa: S311 - no secret
     return found
 
 

@@ -17,9 +17,9 @@ from crossfade.errors import CrossfadeError
 from crossfade.plan_validate import ColumnRule, Validate
 from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare_part, described, look_again
 from crossfade.validation.digest import Digests, Key, Row
-from crossfade.validation.parts import Part, by_key, shares, split
+from crossfade.validation.parts import Part, by_key, estimate, shares, split
 from crossfade.validation.progress import Progress
-from crossfade.validation.repair import repair
+from crossfade.validation.repair import NotRepairable, repair
 from crossfade.validation.result import RowDifference, TableResult, Verdict, in_one_line
 from crossfade.validation.rowhash import RowHash
 
@@ -37,6 +37,7 @@ class Work:
     parts: tuple[Part, ...]
     method: Literal["key ranges", "pages"]
     problems: list[str]
+    reservations: list[str] = field(default_factory=list)  #: of parts that were compared although it was no good time
     done: dict[int, PartResult] = field(default_factory=dict)
     seconds: float = 0.0  #: of all parts together
     failed: bool = False
@@ -61,7 +62,7 @@ class Comparison:
     :param theirs: as the target has them
     :param pairs: opens sessions for one part at a time
     :param progress: keeps what was done, for who goes on after a kill
-    :param gently: called before each part; may wait
+    :param gently: called before each part; may wait, and says why it did not wait for longer
     :param repairing: put rows right that differ, on the side that does not serve
     :param sample: per cent of each table; None: all of it
     :param told: called with how many parts are done, and of how many
@@ -77,7 +78,7 @@ class Comparison:
         *,
         pairs: Pairs,
         progress: Progress,
-        gently: Callable[[], None] = lambda: None,
+        gently: Callable[[], str] = lambda: "",
         repairing: bool = False,
         sample: float | None = None,
         told: Callable[[int, int], None] = lambda done, of: None,
@@ -172,7 +173,8 @@ class Comparison:
         """One part; once more on new sessions where they were lost."""
         if work.failed:
             return
-        self.gently()
+        if reservation := self.gently():
+            work.reservations.append(reservation)
         start = time.monotonic()
         for tried in range(1, _TRIES + 1):
             try:
@@ -199,16 +201,20 @@ class Comparison:
         before: tuple[RowDifference, ...] = ()
         wrong = len(differing)
         try:
-            with self._sessions.pair() as pair:
-                differences = described(pair, work.digests, _first(differing))
-                if self.repairing and differing:
-                    repair(pair, work.digests, differing)
-                    seconds = self.settings.settle.total_seconds()
-                    left = look_again(pair, work.digests, differing, seconds=seconds).differing
-                    before = differences
-                    differing, differences = left, described(pair, work.digests, _first(left))
+            if differing:  # else no session is needed, and none that is lost takes away what was found
+                with self._sessions.pair() as pair:
+                    differences = described(pair, work.digests, _first(differing))
+                    if self.repairing:
+                        repair(pair, work.digests, differing)
+                        seconds = self.settings.settle.total_seconds()
+                        left = look_again(pair, work.digests, differing, seconds=seconds).differing
+                        before = differences
+                        differing, differences = left, described(pair, work.digests, _first(left))
+        except NotRepairable as error:
+            work.problems.append(in_one_line(error))
         except (psycopg.Error, CrossfadeError) as error:
-            work.fail(error)
+            doing = "repaired" if differences else "read"
+            work.problems.append(f"rows that differ were not {doing}: {in_one_line(error)}")
         rows = sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)
         unsettled = [work.digests.describe(key) for result in results for key in result.unsettled]
         unread = sum(result.unread for result in results)
@@ -229,6 +235,7 @@ class Comparison:
             settled=sum(result.settled for result in results),
             unsettled=tuple(unsettled[:LISTED]),
             overridden=work.digests.row_hash.overridden,
+            notes=_notes(work),
             repaired=wrong - len(differing),
             repaired_rows=before,
             error="; ".join(problems),
@@ -237,9 +244,10 @@ class Comparison:
 
     def _coverage(self, work: Work, rows: int) -> float:
         """How much of the table was compared: by parts or, of a sample, by rows."""
-        if self.sample is None:
+        expected = max(estimate(work.table), rows)
+        if self.sample is None or not expected:
             return len(work.done) / len(work.parts)
-        return min(1.0, rows / max(work.table.rows_estimate, rows, 1))
+        return rows / expected
 
 
 class _Sessions:
@@ -274,6 +282,12 @@ class _Sessions:
 
 def _first(differing: dict[Key, tuple[Row, Row]]) -> dict[Key, tuple[Row, Row]]:
     return dict(sorted(differing.items(), key=lambda item: str(item[0]))[:LISTED])
+
+
+def _notes(work: Work) -> tuple[str, ...]:
+    if not work.reservations:
+        return ()
+    return (f"{len(work.reservations)} of {len(work.parts)} parts were compared although {work.reservations[0]}",)
 
 
 def _without(rules: Mapping[str, ColumnRule], key: Sequence[str]) -> dict[str, ColumnRule]:

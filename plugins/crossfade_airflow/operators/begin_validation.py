@@ -9,7 +9,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from crossfade.journal import NoMigration
 from crossfade.validation.result import Mode
-from crossfade.validation.run import NothingToValidate, begin
+from crossfade.validation.run import begin
+from crossfade.validation.verdicts import NothingToValidate
 from crossfade_airflow.connections import UnusableConnection
 from crossfade_airflow.operators.migration import MigrationOperator
 

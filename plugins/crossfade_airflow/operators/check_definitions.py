@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from crossfade.validation.run import check, require_equal
+from crossfade.validation.run import check
+from crossfade.validation.verdicts import require_equal
 from crossfade_airflow.operators.migration import MigrationOperator
 
 if TYPE_CHECKING:

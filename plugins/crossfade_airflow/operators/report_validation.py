@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from crossfade.validation.run import conclude, require_ok
+from crossfade.validation.run import conclude
+from crossfade.validation.verdicts import require_ok
 from crossfade_airflow.operators.migration import MigrationOperator
 from crossfade_airflow.validation_reports import ValidationReportLink, publish
 

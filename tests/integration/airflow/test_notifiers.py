@@ -31,7 +31,7 @@ from moto.server import ThreadedMotoServer
 from crossfade.errors import Unreachable
 from crossfade.plan import Plan, parse_plan
 from crossfade.validation.result import CheckResult, ColumnDifference, Mode, Report, RowDifference, TableResult, Verdict
-from crossfade.validation.run import MismatchFound, require_ok
+from crossfade.validation.verdicts import MismatchFound, require_ok
 from crossfade_airflow.notifiers import notifiers_of, validation
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
 from crossfade_airflow.validation_reports import XCOM_KEY

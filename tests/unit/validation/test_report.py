@@ -156,7 +156,11 @@ HOSTILE = "<script>alert('naïve\"quote')</script>"
     [
         report(table(HOSTILE, differences=(differs(HOSTILE, column=HOSTILE, source=HOSTILE, target=f"{HOSTILE}!"),))),
         report(table(differences=(RowDifference(kind="copies", key=(), row=HOSTILE, copies=(1, 2)),))),
-        report(table(verdict=Verdict.INCOMPLETE, error=HOSTILE, unsettled=(HOSTILE,), overridden=(HOSTILE,))),
+        report(
+            table(
+                verdict=Verdict.INCOMPLETE, error=HOSTILE, unsettled=(HOSTILE,), overridden=(HOSTILE,), notes=(HOSTILE,)
+            )
+        ),
         report(
             source=HOSTILE,
             target=HOSTILE,
