@@ -80,6 +80,8 @@ def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: boo
     for step in steps:
         try:
             step()
+        except JournalLost:
+            raise
         except (CrossfadeError, psycopg.Error) as error:
             log.error("%s", error)  # the report has it, too
     return conclude(m, begun.id)
