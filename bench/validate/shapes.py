@@ -25,7 +25,8 @@ SHAPES = (
     Shape(
         name="narrow",
         part=0.4,
-        columns="g::bigint AS id, (g * 7919) % 100003 AS customer, ((g % 90000) / 100.0)::numeric(12, 2) AS total,"
+        columns="g::bigint AS id, (g::bigint * 7919) % 100003 AS customer,"
+        " ((g % 90000) / 100.0)::numeric(12, 2) AS total,"
         " timestamptz '2026-01-01Z' + g * interval '1 s' AS at",
         key=("id",),
         changed="total = total + 0.01",
@@ -37,7 +38,7 @@ SHAPES = (
         " (g / 7.0)::numeric(14, 4) AS amount, timestamp '2026-01-01' + g * interval '3 s' AS placed,"
         " CASE WHEN g % 5 > 0 THEN repeat('note ', 10 + g % 7) END AS note",
         key=("id",),
-        changed="note = note || ' '",
+        changed="name = name || ' '",
     ),
     Shape(
         name="documents",
@@ -94,7 +95,7 @@ def plant(end: Endpoint, rows: int, differences: int) -> int:
             number, count = int(differences * shape.part), int(rows * shape.part)
             first = shape.key[0]
             sample = f"{shape.name} TABLESAMPLE BERNOULLI ({200.0 * number / count})"
-            chosen = f"SELECT {first} FROM {sample} LIMIT {number}"  # noqa: S608  # names of our own
+            chosen = f"SELECT {first} FROM {sample} ORDER BY random() LIMIT {number}"  # noqa: S608  # names of our own
             statement = f"UPDATE {shape.name} SET {shape.changed} WHERE {first} IN ({chosen})"  # noqa: S608  # as above
             planted += conn.execute(statement.encode()).rowcount
     return planted

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 LISTED = 100  #: rows of a table that are named in a report; others are counted
 MOST = 10_000  #: differing rows of a table, after which others are not looked at, but counted by their digests
+DEFERRED = 5_000  #: rows of a table that differ at first and wait to be looked at again, all at once
 _ROWS_AT_ONCE = 500_000  #: of buckets that differ: what is held in memory
 
 
@@ -30,6 +31,12 @@ class PartResult:
     unsettled: list[Key] = field(default_factory=list)
     settled: int = 0
     unread: int = 0  #: rows at most of buckets that were not looked into, since so many rows differ already
+    suspects: list[Key] = field(default_factory=list)  #: differed at first, and are yet to be looked at again
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no row differed, not even at first."""
+        return not (self.differing or self.unsettled or self.settled or self.unread or self.suspects)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,14 +55,29 @@ class Pair:
             return there.result(), here.result()
 
 
-def compare_part(pair: Pair, digests: Digests, part: Part, *, seconds: float, most: int = MOST) -> PartResult:
+def compare_part(
+    pair: Pair,
+    digests: Digests,
+    part: Part,
+    *,
+    seconds: float,
+    most: int = MOST,
+    closely: bool = True,
+    defer: int = 0,
+) -> PartResult:
     """
     Compare one part.
 
     :param seconds: that rows in motion may take to be seen equal
     :param most: no more rows are looked at once so many differ for sure
+    :param closely: whether it is likely to differ: else one digest of all of it is read first, which is faster
+    :param defer: so many rows that differ at first may be left to be looked at again later
     Raises `psycopg.Error` where a side cannot be read, and what waiting for the stream raises.
     """
+    if not closely:
+        all_there, all_here = pair.both(lambda conn: digests.of_part(conn, part))
+        if all_there == all_here:
+            return PartResult(rows=(all_there.rows, all_here.rows))
     there, here = pair.both(lambda conn: digests.of_buckets(conn, part))
     result = PartResult(rows=(sum(b.rows for b in there.values()), sum(b.rows for b in here.values())))
     sizes = {
@@ -70,7 +92,15 @@ def compare_part(pair: Pair, digests: Digests, part: Part, *, seconds: float, mo
             continue
         for bucket in chosen:
             del sizes[bucket]
-        _look_into(pair, digests, part, chosen, result, seconds, most)
+        unequal = _unequal(pair, digests, part, chosen)
+        if len(result.suspects) + len(unequal) <= defer:
+            result.suspects += sorted(unequal, key=str)
+            continue
+        found = look_again(pair, digests, unequal, seconds=seconds, most=most)
+        result.settled += found.equal
+        result.unsettled += found.moving
+        result.unread += len(unequal) - found.equal - len(found.moving) - len(found.differing)
+        result.differing.update(found.differing)
     return result
 
 
@@ -84,22 +114,10 @@ def _some(sizes: dict[int, int]) -> list[int]:
     return chosen
 
 
-def _look_into(
-    pair: Pair,
-    digests: Digests,
-    part: Part,
-    buckets: Collection[int],
-    result: PartResult,
-    seconds: float,
-    most: int,
-) -> None:
+def _unequal(pair: Pair, digests: Digests, part: Part, buckets: Collection[int]) -> set[Key]:
+    """Rows of these buckets that differ right now."""
     there, here = pair.both(lambda conn: digests.rows_of_buckets(conn, part, buckets))
-    unequal = {key for key in there.keys() | here.keys() if there.get(key) != here.get(key)}
-    found = look_again(pair, digests, unequal, seconds=seconds, most=most)
-    result.settled += found.equal
-    result.unsettled += found.moving
-    result.unread += len(unequal) - found.equal - len(found.moving) - len(found.differing)
-    result.differing.update(found.differing)
+    return {key for key in there.keys() | here.keys() if there.get(key) != here.get(key)}
 
 
 def look_again(pair: Pair, digests: Digests, keys: Collection[Key], *, seconds: float, most: int = MOST) -> Settled:

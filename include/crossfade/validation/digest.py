@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import md5
+from math import log2
 
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from crossfade.connect import Connection, scalar
 from crossfade.validation.parts import Part
@@ -16,13 +18,13 @@ Key = tuple[str | None, ...]  #: of one row: its key columns as text; its hash, 
 Row = tuple[int, int]  #: a row's hash, and how many such rows there are
 
 _SHOWN = 100  #: characters of a value in a report
-_ROWS_A_BUCKET = 400
+_ROWS_A_BUCKET = 100
 _MOST_BUCKETS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
-    """Some of a part's rows, chosen by a hash of their key."""
+    """Some of a part's rows: a short range of an integer key, or those whose key has some hash."""
 
     rows: int
     digest: int  #: sum of 64-bit row hashes: a sum, since XOR takes {a, a, b} for {c, c, b}
@@ -42,14 +44,33 @@ class Digests:
 
     :param rows: about how many rows a part has
     :param piece_rows: about how many rows one statement reads where a part is the whole table
+    :param spacing: how far integer keys are apart, where parts are ranges of them: then a bucket is a range, too, whose
+        rows its index finds; None: rows are spread over buckets by a hash, and all of the part is read for those of one
     """
 
-    def __init__(self, row_hash: RowHash, *, rows: int, piece_rows: int = 500_000) -> None:
+    def __init__(
+        self, row_hash: RowHash, *, rows: int, piece_rows: int = 500_000, spacing: float | None = None
+    ) -> None:
         self.row_hash, self.table, self._piece_rows = row_hash, row_hash.table, piece_rows
         self._name = sql.Literal(self.table.identifier.as_string())
         wanted = max(rows // _ROWS_A_BUCKET, 1)
         self.buckets = min(1 << (wanted - 1).bit_length(), _MOST_BUCKETS)
+        self._shift: int | None = None
         self._bucket = sql.SQL("({})").format(row_hash.bucket(self.buckets))
+        if spacing is not None and row_hash.integer is not None:
+            self._shift = max(0, round(log2(_ROWS_A_BUCKET * max(spacing, 1))))
+            self._bucket = sql.SQL("({} >> {})").format(row_hash.integer, sql.Literal(self._shift))
+
+    def of_part(self, conn: Connection, part: Part) -> Bucket:
+        """One pass over the part, all of it as one."""
+        rows = digest = 0
+        for where in self._pieces(conn, part):
+            query = sql.SQL(
+                "SELECT count(*) AS rows, sum({row}) AS digest FROM ONLY {table} AS t WHERE {where}"
+            ).format(row=self.row_hash.row, table=self.table.identifier, where=where)
+            for row in conn.execute(query):
+                rows, digest = rows + row["rows"], digest + int(row["digest"] or 0)
+        return Bucket(rows=rows, digest=digest)
 
     def of_buckets(self, conn: Connection, part: Part) -> dict[int, Bucket]:
         """One pass over the part: bucket -> rows and digest."""
@@ -91,12 +112,27 @@ class Digests:
 
     def rows_of_buckets(self, conn: Connection, part: Part, buckets: Collection[int]) -> dict[Key, Row]:
         """The rows of some buckets. One that moved between pages meanwhile is counted twice, or not at all."""
+        if self._shift is not None:
+            return self._rows(conn, part.where(self.table), self._ranges(buckets, self._shift))
         found: dict[Key, Row] = {}
         for piece in self._pieces(conn, part):
             where = sql.SQL("{} AND {} = ANY({})").format(piece, self._bucket, sql.Literal(sorted(buckets)))
             for key, (number, copies) in self._rows(conn, where).items():
                 found[key] = (number, copies + found.get(key, (0, 0))[1])
         return found
+
+    def _ranges(self, buckets: Collection[int], shift: int) -> sql.Composable:
+        """A join with the ranges of the key that these buckets are."""
+        return sql.SQL(
+            " JOIN unnest({numbers}::int8[]) AS bucket({n})"
+            " ON t.{key} BETWEEN {n} << {shift} AND {n} << {shift} | {rest}"
+        ).format(
+            n=self._unused("n"),
+            numbers=sql.Literal(sorted(buckets)),
+            key=sql.Identifier(self.table.key[0]),
+            shift=sql.Literal(shift),
+            rest=sql.Literal((1 << shift) - 1),
+        )
 
     def rows_of_keys(self, conn: Connection, keys: Collection[Key]) -> dict[Key, Row]:
         """Those of the given rows that are there, found by their key's index."""
@@ -112,7 +148,7 @@ class Digests:
     def listed(self, keys: Collection[Key]) -> tuple[sql.Composable, sql.Composable]:
         """A list of keys as a table, and the condition that a row is one of them."""
         types = {column.name: column.type for column in self.table.columns}
-        names = [sql.Identifier(f"k{n}") for n in range(len(self.table.key))]
+        names = [self._unused(f"k{n}") for n in range(len(self.table.key))]
         rows = sql.SQL("unnest({}) AS keys({})").format(
             sql.SQL(", ").join(
                 sql.SQL("{}::text[]").format(sql.Literal(list(part))) for part in zip(*keys, strict=True)
@@ -126,12 +162,18 @@ class Digests:
         )
         return rows, condition
 
+    def _unused(self, name: str) -> sql.Identifier:
+        """A name that no column has."""
+        taken = {column.name for column in self.table.columns}
+        while name in taken:
+            name += "_"
+        return sql.Identifier(name)
+
     @property
     def _key(self) -> sql.Composable:
         if not self.table.key:
-            return sql.SQL("ARRAY[({})::text]").format(self.row_hash.row)
-        columns = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(c)) for c in self.table.key)
-        return sql.SQL("ARRAY[{}]").format(columns)
+            return sql.SQL("({})::text").format(self.row_hash.row)
+        return sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(c)) for c in self.table.key)
 
     def _rows(
         self,
@@ -139,13 +181,13 @@ class Digests:
         where: sql.Composable,
         join: sql.Composable = sql.SQL(""),  # noqa: B008
     ) -> dict[Key, Row]:
-        query = sql.SQL("SELECT {} AS key, {} AS hash FROM ONLY {} AS t{} WHERE {}").format(
-            self._key, self.row_hash.row, self.table.identifier, join, where
+        query = sql.SQL("SELECT {} AS hash, {} FROM ONLY {} AS t{} WHERE {}").format(
+            self.row_hash.row, self._key, self.table.identifier, join, where
         )
         found: dict[Key, Row] = {}
-        for row in conn.execute(query):
-            name = tuple(row["key"])
-            found[name] = (row["hash"], found.get(name, (0, 0))[1] + 1)
+        for number, *key in conn.cursor(row_factory=tuple_row).execute(query):
+            name = tuple(key)
+            found[name] = (number, found.get(name, (0, 0))[1] + 1)
         return found
 
     def values(self, conn: Connection, keys: Sequence[Key]) -> dict[Key, dict[str, Value]]:
@@ -156,7 +198,7 @@ class Digests:
             ).format(sql.Literal(_SHOWN), self.row_hash.printed(column), sql.Identifier(f"c{n}"))
             for n, column in enumerate(self.row_hash.compared)
         )
-        query = sql.SQL("SELECT {} AS key, {} FROM ONLY {} AS t{}").format(
+        query = sql.SQL("SELECT ARRAY[{}] AS key, {} FROM ONLY {} AS t{}").format(
             self._key, lists, self.table.identifier, self.join(keys)
         )
         return {tuple(row["key"]): dict(self._read(row)) for row in conn.execute(query)}

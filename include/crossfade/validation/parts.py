@@ -9,8 +9,11 @@ every page of the table, for each range again.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from psycopg import sql
@@ -103,6 +106,16 @@ def split(conn: Connection, table: Table, rows: int) -> list[Part]:
         Part(number=number, lower=lower, upper=upper)
         for number, (lower, upper) in enumerate(zip(lowers, uppers, strict=True))
     ]
+
+
+def spacing(parts: Sequence[Part], rows: int) -> float | None:
+    """How far apart keys are, where they are single integers and all parts ranges of about so many rows; else None."""
+    bounds = [part.lower[0] for part in parts if part.lower is not None and len(part.lower) == 1]
+    if not all(part.keyed for part in parts) or not all(re.fullmatch(r"-?\d+", bound) for bound in bounds):
+        return None
+    numbers = [int(bound) for bound in bounds]
+    apart = [(after - before) / rows for before, after in pairwise(numbers)]
+    return median(apart) if apart else 1.0
 
 
 def shares(per_cent: float) -> list[Part]:

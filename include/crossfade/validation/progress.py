@@ -107,6 +107,7 @@ class Journalled:
             "unsettled": [list(key) for key in result.unsettled],
             "settled": result.settled,
             "unread": result.unread,
+            "suspects": [list(key) for key in result.suspects],
         }
         with self.lock:
             self.conn.execute(
@@ -139,4 +140,5 @@ def _result(document: dict[str, Any]) -> PartResult:
         unsettled=[tuple(key) for key in document["unsettled"]],
         settled=document["settled"],
         unread=document["unread"],
+        suspects=[tuple(key) for key in document["suspects"]],
     )

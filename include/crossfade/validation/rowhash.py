@@ -83,8 +83,8 @@ class RowHash:
         return tuple(said)
 
     @property
-    def _integer(self) -> sql.Composable | None:
-        """The key, where it is one integer."""
+    def integer(self) -> sql.Composable | None:
+        """The key, where it is one integer, as a bigint."""
         columns = {column.name: column for column in self.table.columns}
         if len(self.table.key) != 1 or self.table.key[0] in self._as_text:
             return None
@@ -94,7 +94,7 @@ class RowHash:
     @property
     def seed(self) -> sql.Composable:
         """A bigint that differs between rows: the key itself, or its hash; the whole row's hash where there is none."""
-        if (integer := self._integer) is not None:
+        if (integer := self.integer) is not None:
             return integer
         key = [column for column in self.table.columns if column.name in self.table.key]
         parts = sql.SQL(", ").join(self.value(column) for column in key or self.compared)
@@ -109,7 +109,7 @@ class RowHash:
     def bucket(self, buckets: int) -> sql.Composable:
         """A number from 0 to below `buckets`, a power of two."""
         mask = sql.Literal(buckets - 1)
-        if (integer := self._integer) is not None:  # also numbers that go in steps are spread
+        if (integer := self.integer) is not None:  # also numbers that go in steps are spread
             return sql.SQL("({key} # ({key} >> 10) # ({key} >> 20)) & {mask}").format(key=integer, mask=mask)
         return sql.SQL("{} & {}").format(self.seed, mask)
 

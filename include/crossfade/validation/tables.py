@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from contextlib import ExitStack
+from typing import TypeVar
 
 import psycopg
 
@@ -17,41 +16,18 @@ from crossfade.errors import CrossfadeError
 from crossfade.plan_validate import ColumnRule, Validate
 from crossfade.validation.compare import LISTED, MOST, Pair, PartResult, compare_part, described, look_again
 from crossfade.validation.digest import Digests, Key, Row
-from crossfade.validation.parts import Part, by_key, estimate, shares, split
+from crossfade.validation.parts import Part, by_key, estimate, shares, spacing, split
 from crossfade.validation.progress import Progress
 from crossfade.validation.repair import NotRepairable, repair
 from crossfade.validation.result import RowDifference, TableResult, Verdict, in_one_line
 from crossfade.validation.rowhash import RowHash
+from crossfade.validation.settle import Settled
+from crossfade.validation.work import Pairs, Sessions, Work
 
 _TRIES = 3  #: of one part, where a connection is lost
 _AGAIN_SECONDS = 2.0
 
-Pairs = Callable[[], AbstractContextManager[Pair]]
-
-
-@dataclass(kw_only=True)
-class Work:
-    """One table on its way."""
-
-    digests: Digests
-    parts: tuple[Part, ...]
-    method: Literal["key ranges", "pages"]
-    problems: list[str]
-    reservations: list[str] = field(default_factory=list)  #: of parts that were compared although it was no good time
-    done: dict[int, PartResult] = field(default_factory=dict)
-    seconds: float = 0.0  #: of all parts together
-    failed: bool = False
-
-    @property
-    def table(self) -> Table:
-        """As the source has it."""
-        return self.digests.table
-
-    def fail(self, error: Exception) -> None:
-        """It is not compared to its end."""
-        if not self.failed:
-            self.problems.append(f"not compared to its end: {in_one_line(error)}")
-        self.failed = True
+T = TypeVar("T")
 
 
 class Comparison:
@@ -87,7 +63,8 @@ class Comparison:
         self.sample, self.told = sample, told
         self.ours = sorted(ours, key=lambda table: -table.bytes)
         self.theirs = {table.full_name: table for table in theirs}
-        self._sessions = _Sessions(pairs)
+        self._sessions = Sessions(pairs)
+        self._repair = threading.Lock()  # a replication origin is one session's at a time
         self._hashes = {table.full_name: self._row_hash(table) for table in self.ours}
 
     def _row_hash(self, table: Table) -> RowHash:
@@ -108,24 +85,18 @@ class Comparison:
             stack.enter_context(self._sessions)
             pool = stack.enter_context(ThreadPoolExecutor(self.settings.jobs, "validate"))
             stack.callback(pool.shutdown, cancel_futures=True)
-            parts: dict[Future[None], Work] = {}
-            left: dict[str, int] = {}
+            running: list[Future[TableResult | None]] = []
             for begun in pool.map(self._begin, self.ours):
                 if isinstance(begun, TableResult):
                     yield begun
                     continue
-                pending = [part for part in begun.parts if part.number not in begun.done]
-                left[begun.table.full_name] = len(pending)
-                parts.update({pool.submit(self._compare, begun, part): begun for part in pending})
-                if not pending:
-                    yield self._end(begun)
-            for number, future in enumerate(as_completed(parts), 1):
-                future.result()
-                self.told(number, len(parts))
-                work = parts[future]
-                left[work.table.full_name] -= 1
-                if left[work.table.full_name] == 0:
-                    yield self._end(work)
+                running += [pool.submit(self._take, begun, part) for part in begun.pending]
+                if not begun.pending:
+                    running.append(pool.submit(self._end, begun))
+            for number, future in enumerate(as_completed(running), 1):
+                self.told(number, len(running))
+                if (result := future.result()) is not None:
+                    yield result
 
     def _begin(self, table: Table) -> Work | TableResult:
         """How a table is split. A result at once, where it cannot be compared."""
@@ -147,7 +118,12 @@ class Comparison:
         keyed = all(part.keyed for part in kept)
         rows = self.settings.part_rows if keyed else max(table.rows_estimate, other.rows_estimate)
         return Work(
-            digests=Digests(self._hashes[table.full_name], rows=rows, piece_rows=5 * self.settings.part_rows),
+            digests=Digests(
+                self._hashes[table.full_name],
+                rows=rows,
+                piece_rows=5 * self.settings.part_rows,
+                spacing=spacing(tuple(kept), self.settings.part_rows),
+            ),
             parts=tuple(kept),
             method="key ranges" if keyed else "pages",
             problems=[
@@ -169,45 +145,82 @@ class Comparison:
             parts = shares(self.sample)
         return self.progress.chosen(table.full_name, parts, self.sample)
 
+    def _take(self, work: Work, part: Part) -> TableResult | None:
+        """One part and, if it was the table's last one, the end."""
+        self._compare(work, part)
+        return self._end(work) if work.end_part() else None
+
     def _compare(self, work: Work, part: Part) -> None:
-        """One part; once more on new sessions where they were lost."""
         if work.failed:
             return
         if reservation := self.gently():
             work.reservations.append(reservation)
         start = time.monotonic()
-        for tried in range(1, _TRIES + 1):
+        most = MOST - sum(len(result.differing) for result in list(work.done.values()))
+
+        def compare(pair: Pair) -> PartResult:
+            closely = work.closely or not part.keyed
+            return compare_part(
+                pair, work.digests, part, seconds=self._settle, most=most, closely=closely, defer=work.room
+            )
+
+        try:
+            result = self._trying(compare)
+        except (psycopg.Error, CrossfadeError) as error:
+            return work.fail(error)
+        work.done[part.number], work.closely = result, not result.quiet
+        work.seconds += time.monotonic() - start
+        return self.progress.done(work.table.full_name, part, result)
+
+    @property
+    def _settle(self) -> float:
+        return self.settings.settle.total_seconds()
+
+    def _trying(self, act: Callable[[Pair], T]) -> T:
+        """With a pair of sessions; once more with new ones where they were lost. Raises what the last try raises."""
+        for _ in range(1, _TRIES):
             try:
                 with self._sessions.pair() as pair:
-                    seconds = self.settings.settle.total_seconds()
-                    most = MOST - sum(len(result.differing) for result in list(work.done.values()))
-                    work.done[part.number] = compare_part(pair, work.digests, part, seconds=seconds, most=most)
-                break
-            except (psycopg.Error, CrossfadeError) as error:
-                lost = isinstance(error, psycopg.OperationalError) and not isinstance(
-                    error, psycopg.errors.QueryCanceled
-                )
-                if tried == _TRIES or not lost:
-                    return work.fail(error)
+                    return act(pair)
+            except psycopg.errors.QueryCanceled:
+                raise
+            except psycopg.OperationalError:
                 time.sleep(_AGAIN_SECONDS)
-        work.seconds += time.monotonic() - start
-        return self.progress.done(work.table.full_name, part, work.done[part.number])
+        with self._sessions.pair() as pair:
+            return act(pair)
+
+    def _look_again(self, work: Work, suspects: list[Key], most: int) -> Settled:
+        """What becomes of the rows that differed at first. What goes wrong is a problem of the table."""
+        if not suspects:  # no session is needed, and none that is lost takes away what was found
+            return Settled()
+        start = time.monotonic()
+        try:
+            return self._trying(lambda pair: look_again(pair, work.digests, suspects, seconds=self._settle, most=most))
+        except (psycopg.Error, CrossfadeError) as error:
+            why = in_one_line(error)
+            work.problems.append(f"{len(suspects)} rows that differed at first were not looked at again: {why}")
+            return Settled()
+        finally:
+            work.seconds += time.monotonic() - start
 
     def _end(self, work: Work) -> TableResult:
         """Put a table's parts together, and read the columns of rows that differ."""
         results = list(work.done.values())
         differing = {key: pair for result in results for key, pair in result.differing.items()}
+        suspects = [key for result in results for key in result.suspects]
+        found = self._look_again(work, suspects, MOST - len(differing))
+        differing |= found.differing
         differences: tuple[RowDifference, ...] = ()
         before: tuple[RowDifference, ...] = ()
         wrong = len(differing)
         try:
-            if differing:  # else no session is needed, and none that is lost takes away what was found
+            if differing:
                 with self._sessions.pair() as pair:
                     differences = described(pair, work.digests, _first(differing))
                     if self.repairing:
-                        repair(pair, work.digests, differing)
-                        seconds = self.settings.settle.total_seconds()
-                        left = look_again(pair, work.digests, differing, seconds=seconds).differing
+                        with self._repair:
+                            repair(pair, work.digests, differing)
+                        left = look_again(pair, work.digests, differing, seconds=self._settle).differing
                         before = differences
                         differing, differences = left, described(pair, work.digests, _first(left))
         except NotRepairable as error:
@@ -216,8 +229,10 @@ class Comparison:
             doing = "repaired" if differences else "read"
             work.problems.append(f"rows that differ were not {doing}: {in_one_line(error)}")
         rows = sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)
-        unsettled = [work.digests.describe(key) for result in results for key in result.unsettled]
+        moving = [key for result in results for key in result.unsettled] + found.moving
+        unsettled = [work.digests.describe(key) for key in moving]
         unread = sum(result.unread for result in results)
+        unread += len(suspects) - found.equal - len(found.moving) - len(found.differing)
         problems = [
             *work.problems,
             *([f"up to {unread:,} more rows differ, which were not looked at"] if unread else []),
@@ -232,10 +247,10 @@ class Comparison:
             parts=len(work.parts),
             differences=differences,
             more=len(differing) - len(differences),
-            settled=sum(result.settled for result in results),
+            settled=sum(result.settled for result in results) + found.equal,
             unsettled=tuple(unsettled[:LISTED]),
             overridden=work.digests.row_hash.overridden,
-            notes=_notes(work),
+            notes=work.notes(),
             repaired=wrong - len(differing),
             repaired_rows=before,
             error="; ".join(problems),
@@ -250,44 +265,8 @@ class Comparison:
         return rows / expected
 
 
-class _Sessions:
-    """Pairs of sessions, opened when needed and used again; one on which something failed is closed."""
-
-    def __init__(self, pairs: Pairs) -> None:
-        self._pairs = pairs
-        self._idle: queue.SimpleQueue[tuple[Pair, ExitStack]] = queue.SimpleQueue()
-
-    def __enter__(self) -> _Sessions:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while not self._idle.empty():
-            self._idle.get()[1].close()
-
-    @contextmanager
-    def pair(self) -> Iterator[Pair]:
-        """One that nobody else uses. Raises what opening it raises."""
-        try:
-            pair, stack = self._idle.get_nowait()
-        except queue.Empty:
-            stack = ExitStack()
-            pair = stack.enter_context(self._pairs())
-        try:
-            yield pair
-        except BaseException:
-            stack.close()
-            raise
-        self._idle.put((pair, stack))
-
-
 def _first(differing: dict[Key, tuple[Row, Row]]) -> dict[Key, tuple[Row, Row]]:
     return dict(sorted(differing.items(), key=lambda item: str(item[0]))[:LISTED])
-
-
-def _notes(work: Work) -> tuple[str, ...]:
-    if not work.reservations:
-        return ()
-    return (f"{len(work.reservations)} of {len(work.parts)} parts were compared although {work.reservations[0]}",)
 
 
 def _without(rules: Mapping[str, ColumnRule], key: Sequence[str]) -> dict[str, ColumnRule]:

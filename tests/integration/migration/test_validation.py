@@ -55,6 +55,7 @@ OVERLOOKED = {
     "scale": ("numeric", "1.0", "1.00"),
     "nothing": ("int[]", "{}", None),
     "high word": ("int8", "1", "4294967296"),
+    "k0": ("int2", "1", "2"),
     "hours": ("interval", "1 day", "24 hours"),
     'naïve"quote': ("text", "ä", "a\u0308"),
     "one bit": ("bytea", "\\x" + "ab" * 5_000_000, "\\x" + "ab" * 4_999_999 + "aa"),
