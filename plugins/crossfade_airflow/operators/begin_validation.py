@@ -11,13 +11,12 @@ from crossfade.journal import NoMigration
 from crossfade.validation.result import Mode
 from crossfade.validation.run import begin
 from crossfade.validation.verdicts import NothingToValidate
+from crossfade_airflow import labels
 from crossfade_airflow.connections import UnusableConnection
 from crossfade_airflow.operators.migration import MigrationOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-_NAMED = 3  #: tables of a batch whose names fit into a label
 
 
 class BeginValidationOperator(MigrationOperator):
@@ -51,11 +50,6 @@ class BeginValidationOperator(MigrationOperator):
             raise AirflowSkipException(f"nothing can be under way: {error}") from None
         context["ti"].xcom_push("validation", str(begun.id))
         return [
-            {"validation": str(begun.id), "batch": batch, "tables": _label(batch, tables)}
+            {"validation": str(begun.id), "batch": batch, "tables": labels.of_tables(batch + 1, tables)}
             for batch, tables in enumerate(begun.batches)
         ]
-
-
-def _label(batch: int, tables: Sequence[str]) -> str:
-    more = f" and {len(tables) - _NAMED} more" if len(tables) > _NAMED else ""
-    return f"{batch + 1}: {', '.join(tables[:_NAMED]) or 'no table'}{more}"
