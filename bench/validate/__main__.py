@@ -130,7 +130,7 @@ class Bench:
             yield Pair(source=source, target=target, caught_up=lambda: None)
 
     def peer(self, program: Path, way: str, expected: int) -> None:
-        """reladiff, one table after the other, all columns. What it finds otherwise is told, and is no fault of ours."""
+        """reladiff, one table after the other, all columns. What it finds is told where it is not what is there."""
         found = 0
         uris = [f"postgresql://{e.user}:{e.password}@{e.host}:{e.port}/{e.dbname}" for e in self.ends]
         for shape in SHAPES:
