@@ -84,7 +84,7 @@ def validation(
         ).expand_kwargs(begin.output)
         chain(begin, [CheckDefinitionsOperator(**_named("checks"), **given), rows], report)
         if after_cutover:
-            chain(FinishCopyOperator(**_named("finish"), **shared), begin)
+            chain(FinishCopyOperator(**_named("finish"), **shared, **telling), begin)
     return group
 
 

@@ -194,7 +194,10 @@ ALTER TABLE crossfade.validation
     ADD COLUMN mode text NOT NULL DEFAULT 'full' CHECK (mode IN ('quick', 'sample', 'full')),
     ADD COLUMN sides jsonb NOT NULL DEFAULT '{"source": "", "target": ""}',
     ADD COLUMN batches jsonb NOT NULL DEFAULT '[]',
-    ADD COLUMN checks jsonb;
+    ADD COLUMN plan_hash text NOT NULL DEFAULT '',
+    ADD COLUMN checks jsonb,
+    ADD COLUMN checks_done_at timestamptz;
+COMMENT ON COLUMN crossfade.validation.equal IS 'False as soon as something differs; true only when all is concluded';
 COMMENT ON COLUMN crossfade.validation.batches IS 'Lists of tables that are compared one after the other';
 COMMENT ON COLUMN crossfade.validation.checks IS 'What the checks beside the rows found; NULL until they are done';
 ALTER TABLE crossfade.table_check ADD COLUMN result jsonb;

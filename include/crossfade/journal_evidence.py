@@ -31,13 +31,23 @@ class ValidationRecord:
     id: UUID
     run_id: str
     equal: bool | None  #: None while it is under way or after it was killed
-    age: timedelta | None  #: of the table that was compared longest ago
+    age: timedelta | None  #: of what was looked at longest ago
+    plan_hash: str = ""
+    reloaded: bool = False  #: whether a table was loaded again since it was compared
 
 
 _VALIDATION: LiteralString = """
-    SELECT id, run_id, equal, clock_timestamp() - COALESCE(
-        (SELECT min(checked_at) FROM crossfade.table_check WHERE validation_id = validation.id), finished_at) AS age
-    FROM crossfade.validation"""
+    SELECT id, run_id, equal, plan_hash, clock_timestamp() - LEAST(
+            (SELECT min(checked_at) FROM crossfade.table_check WHERE validation_id = v.id),
+            (SELECT min(done_at) FROM crossfade.validation_part WHERE validation_id = v.id),
+            checks_done_at, finished_at
+        ) AS age,
+        EXISTS (
+            SELECT FROM crossfade.table_check c
+            JOIN crossfade.part p ON p.migration_id = c.migration_id AND p.table_name = c.table_name
+            WHERE c.validation_id = v.id AND p.changed_at > c.checked_at
+        ) AS reloaded
+    FROM crossfade.validation v"""
 
 
 class Evidence:
@@ -83,9 +93,9 @@ class Evidence:
     # --- validation and approval ----------------------------------------------------------------------------------
 
     def last_validation(self, migration: UUID) -> ValidationRecord | None:
-        """The newest validation of every row that came to its end, whatever its outcome."""
+        """The newest validation of every row that came to its end, or has found a difference."""
         row = self.conn.execute(
-            f"{_VALIDATION} WHERE migration_id = %s AND mode = 'full' AND finished_at IS NOT NULL"
+            f"{_VALIDATION} WHERE migration_id = %s AND mode = 'full' AND (finished_at IS NOT NULL OR NOT equal)"
             " ORDER BY started_at DESC LIMIT 1",
             [migration],
         ).fetchone()

@@ -165,5 +165,9 @@ def _of_validation(journal: Journal, record: MigrationRecord, approval: Approval
         yield "the validation that was approved did not end with equal tables: clear validate"
     elif not newest.equal:
         yield "a newer validation than the one that was approved found differences: look at its report, clear validate"
+    elif newest.plan_hash != record.plan.hash:
+        yield f"the validation is of the plan {newest.plan_hash}, the pinned plan is {record.plan.hash}: clear validate"
+    elif newest.reloaded:
+        yield "a table was loaded again since it was compared: clear validate"
     elif newest.age is None or newest.age > max_age:
         yield f"the validation is {newest.age} old, the plan allows {max_age}: clear validate"

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
+import psycopg
+
 from crossfade import catalog
 from crossfade.capabilities import capabilities
 from crossfade.connect import Connection, Endpoint, scalar
@@ -47,7 +49,7 @@ def examine_between(
     """
     try:
         return _examine(source, target, tables=tables, settings=settings, mode=mode, told=told)
-    except Unreachable as error:
+    except (Unreachable, psycopg.Error) as error:
         sides = Sides(source=source.address, target=target.address)
         return Report.of_nothing(error, plan="between", run_id="crossfade validate", mode=mode, sides=sides)
 

@@ -47,6 +47,7 @@ class Pair:
     target: Connection
     caught_up: Callable[[], None]  #: returns when all that was committed where clients write is on the other side
     direction: Direction = Direction.FORWARD  #: in which rows are carried
+    still: Callable[[], None] = lambda: None  #: raises where they no longer are: asked before anything is written
 
     def both(self, ask: Callable[[Connection], T]) -> tuple[T, T]:
         """Both sides at the same time."""

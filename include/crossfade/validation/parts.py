@@ -113,7 +113,7 @@ def spacing(parts: Sequence[Part], rows: int) -> float | None:
     bounds = [part.lower[0] for part in parts if part.lower is not None and len(part.lower) == 1]
     if not all(part.keyed for part in parts) or not all(re.fullmatch(r"-?\d+", bound) for bound in bounds):
         return None
-    numbers = [int(bound) for bound in bounds]
+    numbers = sorted(int(bound) for bound in bounds)
     apart = [(after - before) / rows for before, after in pairwise(numbers)]
     return median(apart) if apart else 1.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -57,6 +57,7 @@ class Records:
         """Enter a validation; or find the one of this run that was killed, with the batches that it has."""
         values = {
             "migration": record.id,
+            "hash": record.plan.hash,
             "run": run_id,
             "mode": mode,
             "sides": Jsonb(sides.model_dump()),
@@ -74,29 +75,45 @@ class Records:
             raise NoSuchValidation
         return Begun.model_validate(row)
 
-    def open(self, begun: Begun) -> None:
-        """It is under way again where it was concluded: until it is concluded anew it allows no cutover."""
-        self.conn.execute(_QUERIES["open"], {"id": begun.id})
+    def open_checks(self, begun: Begun) -> None:
+        """
+        The checks begin, and what an earlier try found is forgotten.
 
-    def checked(self, begun: Begun, checks: Iterable[CheckResult]) -> None:
+        Where the validation was concluded it is under way again: until it is concluded anew it allows no cutover.
+        """
+        with self.conn.transaction():
+            self.conn.execute(_QUERIES["open"], {"id": begun.id})
+            self.conn.execute(_QUERIES["checked"], {"id": begun.id, "checks": None})
+
+    def checked(self, begun: Begun, checks: Sequence[CheckResult]) -> None:
         """Enter what the checks beside the rows found."""
         found = Jsonb([check.model_dump(mode="json") for check in checks])
         self.conn.execute(_QUERIES["checked"], {"id": begun.id, "checks": found})
+        self._tell(begun, *(check.verdict for check in checks))
 
-    def due(self, begun: Begun, batch: int) -> set[str]:
+    def open_batch(self, begun: Begun, batch: int) -> set[str]:
         """
-        Tables of a batch that are to be compared: those not known to be equal; all where all are.
+        A batch begins: its tables that are to be compared, which are those not known to be equal; all where all are.
 
-        What an earlier try found of them is forgotten, but for parts of a table whose comparison has not ended.
+        What an earlier try found of them is forgotten, but for parts of a table whose comparison has not ended. The
+        validation is under way again, as by `open_checks`.
         """
         names = set(begun.batches[batch])
-        equal = {result.table for result in self.results(begun) if result.verdict is Verdict.OK}
-        due = names - equal or names
-        self.conn.execute(_QUERIES["forget"], {"id": begun.id, "tables": sorted(due)})
+        with self.conn.transaction():
+            self.conn.execute(_QUERIES["open"], {"id": begun.id})
+            equal = {result.table for result in self.results(begun) if result.verdict is Verdict.OK}
+            due = names - equal or names
+            self.conn.execute(_QUERIES["forget"], {"id": begun.id, "tables": sorted(due)})
         return due
+
+    def _tell(self, begun: Begun, *verdicts: Verdict) -> None:
+        """That something differs stands in a cutover's way at once."""
+        if Verdict.MISMATCH in verdicts:
+            self.conn.execute(_QUERIES["differs"], {"id": begun.id})
 
     def compared(self, begun: Begun, result: TableResult) -> None:
         """Enter what the comparison of a table found."""
+        self._tell(begun, result.verdict)
         self.conn.execute(
             _QUERIES["compared"],
             {
@@ -134,10 +151,12 @@ class Records:
         )
 
     def conclude(self, begun: Begun, plan: str) -> Report:
-        """Enter the verdict."""
-        equal = self.report(begun, plan).verdict is Verdict.OK
-        self.conn.execute(_QUERIES["conclude"], {"id": begun.id, "equal": equal})
-        return self.report(self.get(begun.id), plan)
+        """Enter the verdict. A batch or the checks that begin meanwhile wait, and take it back."""
+        with self.conn.transaction():
+            self.conn.execute(_QUERIES["hold"], {"id": begun.id})
+            equal = self.report(self.get(begun.id), plan).verdict is Verdict.OK
+            self.conn.execute(_QUERIES["conclude"], {"id": begun.id, "equal": equal})
+            return self.report(self.get(begun.id), plan)
 
 
 _NOT_ENDED = "its comparison did not come to an end: the log of its task tells why"

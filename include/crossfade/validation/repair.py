@@ -91,6 +91,7 @@ def _replace(
             serves.execute(sql.SQL("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE").format(table.identifier))
         serves.execute(chosen + sql.SQL(" FOR UPDATE OF t"))
         pair.caught_up()
+        pair.still()
         with follows.transaction():
             follows.execute(
                 sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM ONLY {} LIMIT 0").format(

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import uuid4
 
+import psycopg
 from pydantic import BaseModel, ConfigDict
 
 
@@ -192,5 +193,6 @@ class Report(_Found):
 
 
 def in_one_line(error: Exception) -> str:
-    """What an error says."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error says. Of a server's its first line alone: what it adds may hold values of rows."""
+    text = (error.diag.message_primary if isinstance(error, psycopg.Error) else None) or str(error)
+    return " ".join(text.split()) or type(error).__name__

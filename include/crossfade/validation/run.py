@@ -28,6 +28,7 @@ from crossfade.validation.clients import led_to
 from crossfade.validation.progress import Journalled
 from crossfade.validation.records import Begun, Records
 from crossfade.validation.result import CheckResult, Mode, Report, Sides, TableResult, Verdict, in_one_line
+from crossfade.validation.sessions import require_settled
 from crossfade.validation.sides import BothSides
 from crossfade.validation.statistics import statistics
 from crossfade.validation.tables import Comparison
@@ -69,7 +70,7 @@ def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: boo
     """
     try:
         begun = begin(m, run_id=run_id, mode=mode)
-    except Unreachable as error:
+    except (Unreachable, psycopg.Error) as error:
         sides = Sides(source=m.source.name, target=m.target.name)
         return Report.of_nothing(error, plan=m.plan.name, run_id=run_id, mode=mode, sides=sides)
     steps: list[Callable[[], object]] = [lambda: check(m, begun.id)]
@@ -108,9 +109,10 @@ def begin(m: Migration, *, run_id: str, mode: Mode) -> Begun:
 
 
 def check(m: Migration, validation: UUID | str) -> list[CheckResult]:
-    """Compare all but the rows. Raises `NoSuchValidation`, `Unreachable`."""
+    """Compare all but the rows. Raises `NoSuchValidation`, `BetweenSides`, `Unreachable`."""
     with _records(m, validation) as (records, begun, record):
-        records.open(begun)
+        require_settled(record)
+        records.open_checks(begun)
         found: list[CheckResult] = []
         with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
             for result in _checks(m, record, source, target, begun.mode):
@@ -127,12 +129,12 @@ def compare(m: Migration, validation: UUID | str, batch: int, *, repairing: bool
 
     :param batch: its position in `Begun.batches`
     :param repairing: as `examine` takes it
-    Raises `NoSuchValidation`, `Unreachable`; what else goes wrong with a table is its result.
+    Raises `NoSuchValidation`, `BetweenSides`, `Unreachable`; what else goes wrong with a table is its result.
     """
     found = []
     with _records(m, validation) as (records, begun, record):
-        records.open(begun)
-        due = records.due(begun, batch)
+        require_settled(record)
+        due = records.open_batch(begun, batch)
         try:
             for result in _rows(m, record, begun, due, repairing=repairing):
                 found.append(result)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.engines.base import Carrier
 from crossfade.engines.declared import carrier_of
-from crossfade.errors import CrossfadeError
+from crossfade.errors import CrossfadeError, TransientError
 from crossfade.journal import MigrationRecord, State
 from crossfade.routers.base import Direction, Side
 from crossfade.validation.between import limit_statements
@@ -18,6 +18,16 @@ from crossfade.validation.gently import Gently
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
+
+
+class BetweenSides(TransientError):
+    """A cutover or rollback is under way: which side serves is not settled. Validate again when it is over."""
+
+
+def require_settled(record: MigrationRecord) -> None:
+    """Raises `BetweenSides`."""
+    if record.state not in (State.ACTIVE, State.CUT_OVER):
+        raise BetweenSides
 
 
 def direction_of(record: MigrationRecord) -> Direction:
@@ -46,7 +56,15 @@ def pair(m: Migration, record: MigrationRecord) -> Iterator[Pair]:
             target=target,
             caught_up=lambda: carried.wait_caught_up(time.monotonic() + settings.settle.total_seconds()),
             direction=direction_of(record),
+            still=lambda: _require_same(m, record),
         )
+
+
+def _require_same(m: Migration, record: MigrationRecord) -> None:
+    """Raise `BetweenSides` where rows are carried another way than they were."""
+    with m.journal() as journal:
+        if journal.get(m.plan.name).state is not record.state:
+            raise BetweenSides
 
 
 @contextmanager

@@ -113,7 +113,7 @@ class Comparison:
                 parts = self._parts(table)
                 self.progress.begin(table.full_name, parts)
                 kept = dict.fromkeys(parts)
-        except (psycopg.Error, CrossfadeError) as error:
+        except (psycopg.Error, CrossfadeError, UnicodeError) as error:
             return TableResult.not_compared(table.full_name, in_one_line(error))
         keyed = all(part.keyed for part in kept)
         rows = self.settings.part_rows if keyed else max(table.rows_estimate, other.rows_estimate)
@@ -166,7 +166,7 @@ class Comparison:
 
         try:
             result = self._trying(compare)
-        except (psycopg.Error, CrossfadeError) as error:
+        except (psycopg.Error, CrossfadeError, UnicodeError) as error:
             return work.fail(error)
         work.done[part.number], work.closely = result, not result.quiet
         work.seconds += time.monotonic() - start
@@ -196,7 +196,7 @@ class Comparison:
         start = time.monotonic()
         try:
             return self._trying(lambda pair: look_again(pair, work.digests, suspects, seconds=self._settle, most=most))
-        except (psycopg.Error, CrossfadeError) as error:
+        except (psycopg.Error, CrossfadeError, UnicodeError) as error:
             why = in_one_line(error)
             work.problems.append(f"{len(suspects)} rows that differed at first were not looked at again: {why}")
             return Settled()
@@ -210,9 +210,10 @@ class Comparison:
         suspects = [key for result in results for key in result.suspects]
         found = self._look_again(work, suspects, MOST - len(differing))
         differing |= found.differing
+        moving = [key for result in results for key in result.unsettled] + found.moving
         differences: tuple[RowDifference, ...] = ()
         before: tuple[RowDifference, ...] = ()
-        wrong = len(differing)
+        wrong, repairing = len(differing), ""
         try:
             if differing:
                 with self._sessions.pair() as pair:
@@ -220,16 +221,16 @@ class Comparison:
                     if self.repairing:
                         with self._repair:
                             repair(pair, work.digests, differing)
-                        left = look_again(pair, work.digests, differing, seconds=self._settle).differing
-                        before = differences
-                        differing, differences = left, described(pair, work.digests, _first(left))
+                        before, repairing = differences, "looked at again after their repair"
+                        again = look_again(pair, work.digests, differing, seconds=self._settle)
+                        moving += again.moving
+                        differing, differences = again.differing, described(pair, work.digests, _first(again.differing))
         except NotRepairable as error:
             work.problems.append(in_one_line(error))
-        except (psycopg.Error, CrossfadeError) as error:
-            doing = "repaired" if differences else "read"
+        except (psycopg.Error, CrossfadeError, UnicodeError) as error:
+            doing = (repairing or "repaired") if differences else "read"
             work.problems.append(f"rows that differ were not {doing}: {in_one_line(error)}")
         rows = sum(r.rows[0] for r in results), sum(r.rows[1] for r in results)
-        moving = [key for result in results for key in result.unsettled] + found.moving
         unsettled = [work.digests.describe(key) for key in moving]
         unread = sum(result.unread for result in results)
         unread += len(suspects) - found.equal - len(found.moving) - len(found.differing)
@@ -251,7 +252,7 @@ class Comparison:
             unsettled=tuple(unsettled[:LISTED]),
             overridden=work.digests.row_hash.overridden,
             notes=work.notes(),
-            repaired=wrong - len(differing),
+            repaired=wrong - len(differing) if before else 0,
             repaired_rows=before,
             error="; ".join(problems),
             seconds=work.seconds,

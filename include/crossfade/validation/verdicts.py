@@ -19,9 +19,9 @@ class MismatchFound(FatalError):
         self.report, self.mismatches = report, report.problems
         shown = "\n  ".join(self.mismatches[:50])
         super().__init__(
-            f"source and target differ in {len(self.mismatches)} places; nothing was changed:\n  {shown}\n"
-            "For rows: clear the load task of the wave, it is copied again; or repair them. "
-            "For definitions: clear prepare or harden"
+            f"source and target differ in {len(self.mismatches)} places:\n  {shown}\n"
+            "For rows: let <plan>.validate repair them or, before the cutover, clear the load task of their wave, "
+            "which is copied again, and validate again. For definitions: clear prepare or harden"
         )
 
 

@@ -280,6 +280,7 @@ def test_repair_puts_rows_right_under_load(make_world: Callable[..., Any], ledge
     assert judged.ok, judged
 
 
+@pytest.mark.slow
 def test_a_week_of_samples_covers_every_row(make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world(rows=20_000, validate={"part_rows": 1000, "sample": 15})
     with world.admin("source") as source:

@@ -304,6 +304,7 @@ def _equal(world: Any) -> bool | None:
     return None if newest is None else newest.equal
 
 
+@pytest.mark.slow
 def test_a_validation_waits_while_replication_is_behind_and_says_so_where_it_went_on(
     make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
