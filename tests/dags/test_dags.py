@@ -103,6 +103,7 @@ def everything(parse, tmp_path_factory):
     plan = yaml.safe_load((PLANS / "shop_dms.yaml").read_text())
     plan["dms"] |= {"validation": True, "assessment": {"role": "arn:aws:iam::1:role/a", "bucket": "results"}}
     plan["rollback"] = {"way_back": "dms"}
+    plan["validate"] = {"schedule": "0 3 * * *", "mode": "sample"}
     (plans / "full.yaml").write_text(yaml.safe_dump(plan))
     found = parse(dags, plans)
     assert found.import_errors == {}
@@ -217,22 +218,13 @@ def test_a_validation_is_a_task_a_batch_beside_its_checks_and_a_report_of_both(r
     assert tasks["validate.report"]["trigger_rule"] == "all_done_min_one_success"
 
 
-def test_every_night_by_the_plans_cron_one_at_a_time_and_without_catching_up(parse, tmp_path):
-    shutil.copytree(REPOSITORY / "dags" / "crossfade_dags", tmp_path / "dags" / "crossfade_dags")
-    for name in (".airflowignore", "shop.py"):
-        shutil.copy(REPOSITORY / "dags" / name, tmp_path / "dags")
-    plan = yaml.safe_load((PLANS / "shop.yaml").read_text())
-    plan["validate"] = {"schedule": "0 3 * * *", "mode": "sample"}
-    (tmp_path / "plans").mkdir()
-    (tmp_path / "plans" / "shop.yaml").write_text(yaml.safe_dump(plan))
-    found = parse(tmp_path / "dags", tmp_path / "plans")
-    assert found.import_errors == {}
-    dag = found.dags["shop.validate"]
+def test_every_night_by_the_plans_cron_one_at_a_time_and_without_catching_up(everything, repository):
+    dag = everything.dags["full.validate"]
     assert "0 3 * * *" in str(dag["timetable"])
     assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
     assert dict(dag["params"])["mode"]["default"] == "sample"
-    assert found.tasks("shop.validate")["validate.begin"]["mode"] == "{{ params.mode }}"
-    assert found.tasks(MIGRATE)["validate.begin"].get("mode", "full") == "full"
+    assert everything.tasks("full.validate")["validate.begin"]["mode"] == "{{ params.mode }}"
+    assert repository.tasks(MIGRATE)["validate.begin"].get("mode", "full") == "full"
 
 
 @pytest.mark.parametrize("dag", [MIGRATE, ROLLBACK])

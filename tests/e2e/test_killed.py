@@ -71,6 +71,7 @@ def test_a_copy_killed_half_way_is_done_again_when_cleared_and_compares_equal(st
     assert stage.client.task_states(DAG, run)["validate.report"] == "success"
 
 
+@pytest.mark.slow
 def test_a_complete_load_that_is_cleared_is_left_alone(stage):
     run = stage.migrate("killed", stop_after="load")
     assert stage.client.wait_for_run(DAG, run, seconds=240) == "success"

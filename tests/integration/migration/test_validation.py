@@ -86,6 +86,7 @@ def test_every_planted_difference_is_named_and_nothing_else(world: Any) -> None:
     assert unequal == {"public.orders", "public.customers", "public.documents"}
 
 
+@pytest.mark.slow
 def test_what_is_easily_overlooked_is_found_while_clients_write(make_world: Callable[..., Any], ledger: Path) -> None:
     world = make_world(rows=3000)
     columns = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}" {kind}' for name, (kind, _, _) in OVERLOOKED.items())
