@@ -30,3 +30,7 @@ COPY --chown=airflow:0 plugins/.airflowignore plugins/crossfade_plugin.py /opt/a
 COPY --chown=airflow:0 dags /opt/airflow/dags
 COPY --chown=airflow:0 include/migrations /opt/airflow/include/migrations
 ENV CROSSFADE_PLANS=/opt/airflow/include/migrations
+
+# A volume that is mounted here takes the directory's owner
+RUN mkdir /opt/airflow/reports
+ENV CROSSFADE_REPORTS=/opt/airflow/reports

@@ -26,7 +26,7 @@ PLAN_SCHEMA := include/migrations/plan.schema.json
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo lab test test-unit crash bench-cutover lint format requirements schema clean programs
+.PHONY: help demo lab test test-unit crash bench-cutover bench-validate lint format requirements schema clean programs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ crash: $(INSTALLED) programs  ## Run the crash matrix, hours; goes on where it w
 
 bench-cutover: $(INSTALLED) programs  ## Measure what clients feel of a cutover, beside other ways [ARGS="--rounds 1 --skip-airflow"]
 	$(PYTHON) -m bench.cutover $(ARGS) < /dev/null
+
+bench-validate: $(INSTALLED) programs  ## Measure a validation, beside reladiff and beside what it could be at best [ARGS="--rows 500000"]
+	$(PYTHON) -m bench.validate $(ARGS) < /dev/null
 
 lint: $(INSTALLED)  ## Check style, types, the plans and the compose file
 	$(PYTHON) -m ruff check

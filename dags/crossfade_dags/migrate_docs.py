@@ -131,12 +131,6 @@ target. Find out why, reload these tables, then clear this task.
 *When it fails:* the subscription is disabled, incomplete, or fails on the same change again and again. The target's log
 names the row. Put it right, then clear this task.
 """,
-    "validate": """
-**Compares the values of every row on both sides, while both change.**
-
-*When it fails:* the log names tables and keys that differ. Nothing has been cut over. Find out who wrote to the target,
-repair or load its table again, then clear this task.
-""",
     "rehearse": """
 **Goes through the steps of the cutover without their effects**: predicted pause, drain time, what would block it now.
 
@@ -204,11 +198,5 @@ meanwhile. Until then `rollback` is refused, and `guard` says so.
 
 *When it fails:* the task has failed, or nothing arrives; the log says why. Put it right, then clear this task: it lets
 the replication task go on.
-""",
-    "reconcile": """
-**Confirms that the move is complete**: definitions equal, sequences at or past the source's, clients on the target.
-Rows are not compared: the target takes writes by now that the fenced source does not have.
-
-*When it fails:* the log names what differs. The application is on the target; keep the source until it is explained.
 """,
 }

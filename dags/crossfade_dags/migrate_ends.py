@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow.sdk import chain
+from airflow.sdk import TaskGroup, chain
 
 from crossfade.plan import Plan
 from crossfade_airflow.operators.approve_cutover import CutoverApprovalOperator
@@ -13,9 +13,7 @@ from crossfade_airflow.operators.assess import AssessOperator
 from crossfade_airflow.operators.cutover import CutoverOperator
 from crossfade_airflow.operators.harden import HardenOperator
 from crossfade_airflow.operators.prepare import PrepareOperator
-from crossfade_airflow.operators.reconcile import ReconcileOperator
 from crossfade_airflow.operators.rehearse import RehearseOperator
-from crossfade_airflow.operators.validate import ValidateOperator
 from crossfade_airflow.sensors.cutover_guard import CutoverGuardSensor
 from crossfade_airflow.sensors.cutover_window import CutoverWindowSensor
 from crossfade_airflow.sensors.replication_slot_lag import ReplicationSlotLagSensor
@@ -23,6 +21,7 @@ from crossfade_dags.guarded import beside, guard_of
 from crossfade_dags.hooks import groups, with_hooks
 from crossfade_dags.migrate_docs import TASK_DOCS
 from crossfade_dags.stop_after import Stages
+from crossfade_dags.validation import validation
 from crossfade_dags.way_back import AFTER_CUTOVER, names_after_cutover, started_and_proved
 
 
@@ -33,13 +32,13 @@ class Ends:
     assess: AssessOperator
     prepare: PrepareOperator
     harden: HardenOperator
-    validate: ValidateOperator
+    validate: TaskGroup
     rehearse: RehearseOperator
     window: CutoverWindowSensor
     approve_cutover: CutoverApprovalOperator
     cutover: CutoverOperator
     cutover_guard: CutoverGuardSensor
-    reconcile: ReconcileOperator
+    reconcile: TaskGroup
 
 
 def ends(plan: Plan, file: str) -> Ends:
@@ -49,13 +48,13 @@ def ends(plan: Plan, file: str) -> Ends:
         assess=AssessOperator(plan_file=file, **named("assess")),
         prepare=PrepareOperator(plan_file=file, **named("prepare")),
         harden=HardenOperator(**named("harden"), **shared),
-        validate=ValidateOperator(**named("validate"), **shared),
+        validate=validation(plan, "validate", tooltip="Compare every row while clients write"),
         rehearse=RehearseOperator(**named("rehearse"), **shared),
         window=CutoverWindowSensor(**named("window"), **shared),
         approve_cutover=CutoverApprovalOperator(**named("approve_cutover"), **shared, plan_file=file),
         cutover=CutoverOperator(**named("cutover"), **shared),
         cutover_guard=guard_of(plan, "cutover", **named("cutover_guard")),
-        reconcile=ReconcileOperator(**named("reconcile"), **shared),
+        reconcile=validation(plan, "reconcile", tooltip="Compare again, through the way back", after_cutover=True),
     )
 
 

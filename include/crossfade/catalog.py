@@ -25,6 +25,7 @@ class Column:
     not_null: bool
     generated: bool  #: computed by the server: never copied
     binary: bool  #: COPY's binary format of its type means the same on another server
+    base_type: str = ""  #: pg_type.typname below any domain, of the types that come with PostgreSQL; else empty
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

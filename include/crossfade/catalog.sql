@@ -41,7 +41,8 @@ SELECT a.attrelid AS table_oid, a.attname AS name, format_type(a.atttypid, a.att
        a.attnotnull AS not_null, a.attgenerated <> '' AS generated,
        -- arrays and composites of a user's types carry OIDs, which differ between servers; reg* types are OIDs
        (t.typtype = 'e' OR (t.oid < 16384 AND t.typsend <> 0 AND t.typtype IN ('b', 'r', 'm')
-                            AND t.typname !~ '^_?reg')) AS binary
+                            AND t.typname !~ '^_?reg')) AS binary,
+       CASE WHEN t.oid < 16384 AND t.typtype = 'b' THEN t.typname::text ELSE '' END AS base_type
 FROM pg_attribute a
 JOIN base ON base.type = a.atttypid
 JOIN pg_type t ON t.oid = base.base AND t.typtype <> 'd'

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ import typer
 from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.progress import Progress
 from rich.table import Table
 
 from crossfade import phases
@@ -29,12 +31,16 @@ from crossfade.engines.dms import parameters
 from crossfade.errors import CrossfadeError, PreconditionError
 from crossfade.http_endpoint import HttpEndpoint
 from crossfade.migration import Migration
-from crossfade.plan import load_plan
+from crossfade.plan import Tables, load_plan
+from crossfade.plan_validate import Validate
 from crossfade.quantities import format_size
 from crossfade.routers.base import Side
 from crossfade.schema.compare import compare as compare_schema
 from crossfade.ssh import SshEndpoint
-from crossfade.validation.run import validate as validate_migration
+from crossfade.validation.between import examine_between
+from crossfade.validation.report import save
+from crossfade.validation.result import Mode, Report, Verdict
+from crossfade.validation.run import examine
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Move a live PostgreSQL database. Works without Airflow."
@@ -97,8 +103,8 @@ def http_from_environment(connection: str) -> HttpEndpoint:
 
 
 @contextmanager
-def _errors_as_one_line() -> Iterator[None]:
-    """And exit status 1."""
+def _errors_as_one_line(status: int = 1) -> Iterator[None]:
+    """And that exit status."""
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
@@ -106,14 +112,14 @@ def _errors_as_one_line() -> Iterator[None]:
         yield
     except CrossfadeError as error:
         console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
-        sys.exit(1)
+        sys.exit(status)
 
 
 @contextmanager
-def _migration(plan: str) -> Iterator[Migration]:
-    """The plan's migration; errors as one clear line and exit status 1."""
+def _migration(plan: str, *, status: int = 1) -> Iterator[Migration]:
+    """The plan's migration; errors as one clear line and that exit status."""
     file = Path(plan) if plan.endswith((".yaml", ".yml")) else Path(f"{plan}.yaml")
-    with _errors_as_one_line():
+    with _errors_as_one_line(status):
         declared = load_plan(file.resolve() if file.exists() else file)
         yield Migration(declared, from_environment, aws_from_environment, ssh_from_environment, http_from_environment)
 
@@ -141,10 +147,59 @@ def status(plan: Plan) -> None:
 
 
 @app.command()
-def validate(plan: Plan) -> None:
-    """Compare every row of both sides while replication runs. Exit status 1 where they differ."""
-    with _migration(plan) as m:
-        validate_migration(m, run_id="crossfade validate")
+def validate(
+    plan: Annotated[
+        str | None, typer.Argument(help="a plan: path of its YAML, or a file name in CROSSFADE_PLANS")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="without a plan: DSN of one database …")] = None,
+    target: Annotated[str | None, typer.Option(help="… and of the other, which is to be the same")] = None,
+    tables: Annotated[list[str], typer.Option(help="without a plan: patterns such as public.*")] = ["*.*"],  # noqa: B006
+    mode: Annotated[Mode, typer.Option(help="full: every row; quick: statistics")] = Mode.FULL,
+    repair: Annotated[
+        bool, typer.Option(help="replace rows that differ, on the side that does not serve, by those of the other")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(file_okay=False, help="directory for the report, HTML and JSON")
+    ] = None,
+) -> None:
+    """
+    Compare both sides while clients write: definitions, every row, sequences, roles …
+
+    Of a plan, or of any two databases by their DSNs. Exit status 1 where they differ, 2 where something, or all, could
+    not be compared.
+    """
+    if plan is not None and source is None and target is None:
+        with _migration(plan, status=2) as m:
+            found = examine(m, run_id=f"crossfade validate {datetime.now(UTC):%Y-%m-%d}", mode=mode, repairing=repair)
+    elif plan is None and source is not None and target is not None and not repair:
+        with _errors_as_one_line(2), Progress(console=console, transient=True) as bar:
+            task = bar.add_task("comparing", total=None)
+            found = examine_between(
+                Endpoint.from_dsn("source", source),
+                Endpoint.from_dsn("target", target),
+                tables=Tables(include=tuple(tables)),
+                settings=Validate(),
+                mode=mode,
+                told=lambda done, of: bar.update(task, completed=done, total=of),
+            )
+    else:
+        raise typer.BadParameter("name a plan, or both --source and --target; only a plan's rows can be repaired")
+    _show(found)
+    if report is not None:
+        console.print(f"the report is in {save(found, report).html}", highlight=False, soft_wrap=True)
+    sys.exit({Verdict.OK: 0, Verdict.MISMATCH: 1, Verdict.INCOMPLETE: 2}[found.verdict])
+
+
+def _show(report: Report) -> None:
+    """The checks, the tables, and all that is wrong."""
+    shown = Table("check", "verdict", "", title=f"{report.source} and {report.target}: {report.verdict}")
+    for check in report.checks:
+        shown.add_row(check.name, check.verdict, check.note)
+    for table in report.tables:
+        shown.add_row(table.table, table.verdict, f"{table.rows[0]:,} and {table.rows[1]:,} rows")
+    console.print(shown)
+    for problem in report.problems:
+        console.print(problem, highlight=False, markup=False)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from crossfade.errors import PreconditionError
 from crossfade.queries import named_queries
 from crossfade.routers.base import Side
 
-VERSION = 4  #: of the tables; raised with every change to them
+VERSION = 5  #: of the tables; raised with every change to them
 
 _DDL = named_queries(__file__)
 #: What versions added, in their order, and a query that tells whether it is there: on both sides, and on a target.
@@ -34,6 +34,7 @@ _PARTS_OF_TARGET: dict[str, LiteralString] = {
         "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass('crossfade.migration')"
         " AND conname = 'migration_carrier_check' AND position('slot' IN pg_get_constraintdef(oid)) > 0)"
     ),
+    "target_5": "SELECT to_regclass('crossfade.validation_part') IS NOT NULL",
 }
 
 

@@ -188,3 +188,36 @@ ALTER TABLE crossfade.resource
     DROP CONSTRAINT resource_kind_check,
     ADD CONSTRAINT resource_kind_check CHECK (kind IN ('instance', 'source endpoint', 'target endpoint', 'task', 'slot',
         'back source endpoint', 'back target endpoint', 'back task', 'again source endpoint', 'again task'));
+
+-- target_5: how much a validation compares, and how far it is
+ALTER TABLE crossfade.validation
+    ADD COLUMN mode text NOT NULL DEFAULT 'full' CHECK (mode IN ('quick', 'sample', 'full')),
+    ADD COLUMN sides jsonb NOT NULL DEFAULT '{"source": "", "target": ""}',
+    ADD COLUMN batches jsonb NOT NULL DEFAULT '[]',
+    ADD COLUMN plan_hash text NOT NULL DEFAULT '',
+    ADD COLUMN checks jsonb,
+    ADD COLUMN checks_done_at timestamptz;
+COMMENT ON COLUMN crossfade.validation.equal IS 'False as soon as something differs; true only when all is concluded';
+COMMENT ON COLUMN crossfade.validation.batches IS 'Lists of tables that are compared one after the other';
+COMMENT ON COLUMN crossfade.validation.checks IS 'What the checks beside the rows found; NULL until they are done';
+ALTER TABLE crossfade.table_check ADD COLUMN result jsonb;
+COMMENT ON COLUMN crossfade.table_check.result IS 'All that the comparison found, as the report has it';
+CREATE TABLE crossfade.validation_part (
+    validation_id uuid NOT NULL REFERENCES crossfade.validation,
+    table_name text NOT NULL,
+    number integer NOT NULL,
+    part jsonb NOT NULL,
+    result jsonb,
+    done_at timestamptz,
+    PRIMARY KEY (validation_id, table_name, number)
+);
+COMMENT ON TABLE crossfade.validation_part IS 'Part of a table: a range of keys, or all of it; with what its comparison found. A killed run goes on with the others.';
+CREATE TABLE crossfade.validation_slice (
+    migration_id uuid NOT NULL REFERENCES crossfade.migration,
+    table_name text NOT NULL,
+    number integer NOT NULL,
+    part jsonb NOT NULL,
+    validated_at timestamptz,
+    PRIMARY KEY (migration_id, table_name, number)
+);
+COMMENT ON TABLE crossfade.validation_slice IS 'How tables are split for validations by sample, so that after some nights all was compared.';

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 from uuid import UUID
 
 from crossfade.connect import Connection, scalar
@@ -31,11 +31,27 @@ class ValidationRecord:
     id: UUID
     run_id: str
     equal: bool | None  #: None while it is under way or after it was killed
-    age: timedelta | None
+    age: timedelta | None  #: of what was looked at longest ago
+    plan_hash: str = ""
+    reloaded: bool = False  #: whether a table was loaded again since it was compared
+
+
+_VALIDATION: LiteralString = """
+    SELECT id, run_id, equal, plan_hash, clock_timestamp() - LEAST(
+            (SELECT min(checked_at) FROM crossfade.table_check WHERE validation_id = v.id),
+            (SELECT min(done_at) FROM crossfade.validation_part WHERE validation_id = v.id),
+            checks_done_at, finished_at
+        ) AS age,
+        EXISTS (
+            SELECT FROM crossfade.table_check c
+            JOIN crossfade.part p ON p.migration_id = c.migration_id AND p.table_name = c.table_name
+            WHERE c.validation_id = v.id AND p.changed_at > c.checked_at
+        ) AS reloaded
+    FROM crossfade.validation v"""
 
 
 class Evidence:
-    """The journal's tables ``rehearsal``, ``validation``, ``table_check`` and ``approval``."""
+    """The journal's tables ``rehearsal`` and ``approval``, and how validations ended."""
 
     def __init__(self, conn: Connection) -> None:
         self.conn = conn
@@ -76,44 +92,20 @@ class Evidence:
 
     # --- validation and approval ----------------------------------------------------------------------------------
 
-    def begin_validation(self, migration: UUID, run_id: str) -> UUID:
-        """Enter that a validation begins."""
-        query = "INSERT INTO crossfade.validation (migration_id, run_id) VALUES (%s, %s) RETURNING id"
-        return UUID(str(scalar(self.conn, query, [migration, run_id])))
-
-    def check_table(self, validation: UUID, *, table: str, rows: tuple[int, int], detail: str, ms: float) -> None:
-        """Enter a table's comparison: rows on source and target; no detail means equal."""
-        self.conn.execute(
-            """
-            INSERT INTO crossfade.table_check
-                (validation_id, migration_id, run_id, table_name, source_rows, target_rows, equal, detail, ms)
-            SELECT id, migration_id, run_id, %s, %s, %s, %s, %s, %s FROM crossfade.validation WHERE id = %s""",
-            [table, *rows, not detail, detail, ms, validation],
-        )
-
-    def end_validation(self, validation: UUID, *, equal: bool) -> None:
-        """Enter the verdict."""
-        self.conn.execute(
-            "UPDATE crossfade.validation SET finished_at = clock_timestamp(), equal = %s WHERE id = %s",
-            [equal, validation],
-        )
-
     def last_validation(self, migration: UUID) -> ValidationRecord | None:
-        """The newest validation, whatever its outcome."""
+        """The newest validation of every row that came to its end, or has found a difference."""
         row = self.conn.execute(
-            "SELECT id, run_id, equal, clock_timestamp() - finished_at AS age FROM crossfade.validation"
-            " WHERE migration_id = %s ORDER BY started_at DESC LIMIT 1",
+            f"{_VALIDATION} WHERE migration_id = %s AND mode = 'full' AND (finished_at IS NOT NULL OR NOT equal)"
+            " ORDER BY started_at DESC LIMIT 1",
             [migration],
         ).fetchone()
         return None if row is None else ValidationRecord(**row)
 
-    def table_checks(self, validation: UUID) -> list[dict[str, Any]]:
-        """Every table's comparison: table_name, source_rows, target_rows, equal, detail, ms."""
-        return self.conn.execute(
-            "SELECT table_name, source_rows, target_rows, equal, detail, ms FROM crossfade.table_check"
-            " WHERE validation_id = %s ORDER BY equal, source_rows DESC, table_name",
-            [validation],
-        ).fetchall()
+    def validation(self, validation: UUID) -> ValidationRecord:
+        """That one, also while it is under way, or is done again."""
+        row = self.conn.execute(f"{_VALIDATION} WHERE id = %s", [validation]).fetchone()
+        assert row is not None, "nothing deletes validations"
+        return ValidationRecord(**row)
 
     def approve(self, migration: UUID, *, run_id: str, approval: Approval) -> None:
         """Record a person's yes."""

@@ -26,6 +26,7 @@ from crossfade.plan_cutover import Cutover
 from crossfade.plan_dms import Dms
 from crossfade.plan_routers import Router
 from crossfade.plan_section import ConnId, Section
+from crossfade.plan_validate import Validate
 from crossfade.plan_watch import SourceProtection, Watch
 from crossfade.quantities import Duration, Size, parse_duration, parse_size
 
@@ -89,17 +90,6 @@ class LagThreshold(Section):
     """Samples in a row that must be below both limits."""
     timeout: Duration = parse_duration("24h")
     """How long to wait for it."""
-
-
-class Validate(Section):
-    """How rows are compared."""
-
-    jobs: int = Field(default=2, ge=1, le=32)
-    """Tables compared at the same time."""
-    settle: Duration = parse_duration("60s")
-    """How long rows that keep changing may take to be seen equal."""
-    max_age: Duration = parse_duration("24h")
-    """A validation older than this no longer allows a cutover."""
 
 
 class Rollback(Section):

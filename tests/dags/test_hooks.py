@@ -54,7 +54,7 @@ def test_those_before_stand_one_after_the_other_between_gate_and_cutover(hooked,
 def test_those_after_run_beside_the_reconciliation(hooked, dag):
     tasks = hooked.tasks(dag)
     after = {"hooks_after.1_start_workers", "hooks_after.2_tell"}
-    assert downstream(tasks, "cutover") == {"reconcile", "hooks_undone.1_start_workers", *after}
+    assert downstream(tasks, "cutover") == {"reconcile.finish", "hooks_undone.1_start_workers", *after}
     assert not any(downstream(tasks, name) for name in after)
 
 
@@ -62,9 +62,11 @@ def test_only_those_of_undone_run_after_a_failure_and_they_do_not_hide_it(hooked
     tasks = hooked.tasks(dag)
     rules = {name: task.get("trigger_rule", "all_success") for name, task in tasks.items()}
     assert {name: rule for name, rule in rules.items() if rule != "all_success"} == {
-        "hooks_undone.1_start_workers": "one_failed"
+        "hooks_undone.1_start_workers": "one_failed",
+        "validate.report": "all_done_min_one_success",
+        "reconcile.report": "all_done_min_one_success",
     }
-    assert not downstream(tasks, "reconcile"), "a leaf that is then upstream_failed, and so is the run"
+    assert not downstream(tasks, "reconcile.report"), "a leaf that is then upstream_failed, and so is the run"
 
 
 def test_none_is_run_twice_by_itself_and_each_says_what_to_do_when_it_fails(hooked, dag):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 
 from crossfade_lab.verdict import verify
@@ -90,6 +91,39 @@ def test_the_cutovers_steps_are_its_xcom(stage, story):
     summary = stage.client.xcom(DAG, story.run, "cutover")
     assert 0 < summary["paused_ms"] < 5000
     assert "decide" in [step["name"] for step in summary["steps"]]
+
+
+def test_both_validations_have_a_report_and_xcom_only_verdict_and_path(stage, story):
+    for group in ("validate", "reconcile"):
+        told = stage.client.xcom(DAG, story.run, f"{group}.report")
+        assert told["verdict"] == "ok"
+        page = Path(told["path"].removeprefix("file://")).read_text()
+        assert "public.orders" in page
+        batches = [task for task in stage.client.task_instances(DAG, story.run) if task["task_id"] == f"{group}.rows"]
+        assert batches
+        assert all("public." in task["rendered_map_index"] for task in batches)
+
+
+def test_a_nightly_validation_fails_on_a_difference_and_its_tasks_can_be_cleared_one_by_one(stage, story):
+    dag = "approved.validate"
+    with psycopg.connect(stage.source.dsn(dbname="approved"), autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # past the way back
+        connection.execute("UPDATE customers SET name = name || ' ' WHERE id = 2")
+        stage.client.wait_for_dag(dag)
+        run = stage.client.trigger(dag)
+        assert stage.client.wait_for_run(dag, run, seconds=240) == "failed"
+        states = stage.client.task_states(dag, run)
+        assert {task for task, state in states.items() if state == "failed"} == {"validate.rows[0]", "validate.report"}
+        assert "(id=2) differs in name" in stage.log(dag, run, "validate.report")
+        told = stage.client.xcom(dag, run, "validate.report", key="validation_report")
+        assert told["verdict"] == "mismatch"
+        assert "public.customers" in Path(told["path"].removeprefix("file://")).read_text()
+
+        connection.execute("UPDATE customers SET name = rtrim(name) WHERE id = 2")
+    cleared = stage.client.clear(dag, run, ["validate.rows"], only_failed=True)
+    assert stage.client.wait_for_run(dag, run, seconds=240) == "success", stage.client.task_states(dag, run)
+    assert set(cleared) == {"validate.rows", "validate.report"}
+    assert stage.client.xcom(dag, run, "validate.report")["verdict"] == "ok"
 
 
 def test_no_password_shows_in_any_log_or_rendered_field(stage, story):

@@ -24,7 +24,7 @@ def rejected(stage):
 
 def test_a_rejection_skips_the_cutover_and_says_how_to_go_on(stage, rejected):
     states = stage.client.task_states(DAG, rejected)
-    assert (states[GATE], states["cutover"], states["reconcile"]) == ("success", "skipped", "skipped")
+    assert (states[GATE], states["cutover"], states["reconcile.report"]) == ("success", "skipped", "skipped")
     log = stage.log(DAG, rejected, GATE)
     assert "rejected by operator. Nothing was changed" in log
     assert "action=abandon" in log
@@ -53,7 +53,7 @@ def test_a_gate_marked_as_success_by_hand_opens_nothing(stage, rejected):
     stage.client.set_state(DAG, run, GATE, "success")
     assert stage.client.wait_for_run(DAG, run, seconds=240) == "failed"
     states = stage.client.task_states(DAG, run)
-    assert (states["cutover"], states["reconcile"]) == ("failed", "upstream_failed")
+    assert (states["cutover"], states["reconcile.report"]) == ("failed", "upstream_failed")
     log = stage.log(DAG, run, "cutover")
     assert "the cutover was refused, clients were not held and nothing was changed" in log
     assert "approv" in log
@@ -91,7 +91,11 @@ def test_where_the_host_of_the_cutover_is_lost_its_guard_lets_clients_go(stage, 
     assert time.monotonic() - lost < 15
     assert stage.client.wait_for_run(DAG, run, seconds=240) == "failed"
     states = stage.client.task_states(DAG, run)
-    assert (states["cutover"], states["cutover_guard"], states["reconcile"]) == ("failed", "success", "upstream_failed")
+    assert (states["cutover"], states["cutover_guard"], states["reconcile.report"]) == (
+        "failed",
+        "success",
+        "upstream_failed",
+    )
     (sentence,) = stage.client.xcom(DAG, run, "cutover_guard")["settled"]
     assert "the source serves" in sentence
     tries = {t["task_id"]: t["try_number"] for t in stage.client.task_instances(DAG, run)}

@@ -159,10 +159,15 @@ def of_approval(journal: Journal, record: MigrationRecord, run_id: str, directio
 
 
 def _of_validation(journal: Journal, record: MigrationRecord, approval: Approval) -> Iterator[str]:
+    """What was approved must have found nothing; a newer one, as of a night, may be there, and found nothing either."""
     newest, max_age = journal.last_validation(record.id), record.plan.validation.max_age
-    if newest is None or newest.id != approval.validation_id:
-        yield "there is a newer validation than the one that was approved: approve that"
-    elif not newest.equal or newest.age is None:
-        yield "the last validation did not end with equal tables: clear validate"
-    elif newest.age > max_age:
+    if newest is None or approval.validation_id is None or not journal.validation(approval.validation_id).equal:
+        yield "the validation that was approved did not end with equal tables: clear validate"
+    elif not newest.equal:
+        yield "a newer validation than the one that was approved found differences: look at its report, clear validate"
+    elif newest.plan_hash != record.plan.hash:
+        yield f"the validation is of the plan {newest.plan_hash}, the pinned plan is {record.plan.hash}: clear validate"
+    elif newest.reloaded:
+        yield "a table was loaded again since it was compared: clear validate"
+    elif newest.age is None or newest.age > max_age:
         yield f"the validation is {newest.age} old, the plan allows {max_age}: clear validate"

@@ -20,6 +20,8 @@ from crossfade.cutover.tryout import Tried, try_out
 from crossfade.errors import CrossfadeError
 from crossfade.journal import Journal, MigrationRecord
 from crossfade.routers.base import Foreseeing
+from crossfade.validation.records import Records
+from crossfade.validation.report import as_markdown
 
 if TYPE_CHECKING:
     from crossfade.cutover.section import Section
@@ -151,7 +153,7 @@ def gate_body(m: Migration, *, run_id: str, declared: list[str]) -> str:
             *(f"**Clients will notice**: {effect}.\n" for effect in rehearsal.effects),
             *_numbers(m, rehearsal),
             *_rehearsed(journal, record),
-            *_validation(journal, record.id),
+            *_validation(m, journal, record.id),
         ]
     lines += [
         *edited(declared, "To take it up, clear `prepare`."),
@@ -206,23 +208,14 @@ def _rehearsed(journal: Journal, record: MigrationRecord) -> list[str]:
     return lines
 
 
-def _validation(journal: Journal, migration: UUID) -> list[str]:
+def _validation(m: Migration, journal: Journal, migration: UUID) -> list[str]:
     newest = journal.last_validation(migration)
     if newest is None:
         return ["", "**There is no validation.**"]
-    checks = journal.table_checks(newest.id)
-    verdict = "all equal" if newest.equal else "**NOT equal**"
-    age = "not finished" if newest.age is None else f"{newest.age.total_seconds() / 60:.0f} min ago"
-    rows = sum(check["source_rows"] for check in checks)
-    lines = [
-        f"| validation | {len(checks)} tables, {rows:,} rows: {verdict}, {age} |",
+    records = Records(journal.conn)
+    age = "unknown" if newest.age is None else f"{newest.age.total_seconds() / 60:.0f} min"
+    return [
+        f"| validation | {'all equal' if newest.equal else '**NOT equal**'}; age {age} |",
         "",
-        "| table | source | target | |",
+        as_markdown(records.report(records.get(newest.id), m.plan.name)),
     ]
-    lines.append("|---|---:|---:|---|")
-    for check in checks[:30]:
-        mark = "equal" if check["equal"] else f"**{check['detail'][:80]}**"
-        lines.append(f"| {check['table_name']} | {check['source_rows']:,} | {check['target_rows']:,} | {mark} |")
-    if len(checks) > 30:
-        lines.append(f"| … and {len(checks) - 30} more | | | |")
-    return lines

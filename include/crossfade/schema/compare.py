@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -44,6 +45,14 @@ class Difference:
         return f"{what}:\n" + "\n".join(lines)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What differs between two databases, and how much was compared."""
+
+    differences: tuple[Difference, ...]
+    objects: Mapping[str, int]  #: of the source, by kind
+
+
 def compare(
     source: Connection,
     target: Connection,
@@ -61,6 +70,22 @@ def compare(
     :param nullable_on_source: the same of the source, to which rows come back
     :param carriers: roles that carry rows: what they are granted for that may differ
     """
+    compared = comparison(
+        source, target, tables, nullable=nullable, nullable_on_source=nullable_on_source, carriers=carriers
+    )
+    return list(compared.differences)
+
+
+def comparison(
+    source: Connection,
+    target: Connection,
+    tables: Tables,
+    *,
+    nullable: Collection[tuple[str, str, str]],
+    nullable_on_source: Collection[tuple[str, str, str]],
+    carriers: Collection[str],
+) -> Comparison:
+    """The same as `compare`, with the number of objects."""
     ours, theirs = inventory(source, tables, carriers), inventory(target, tables, carriers)
     for columns, there in ((nullable, ours), (nullable_on_source, theirs)):
         for column in columns:
@@ -72,7 +97,10 @@ def compare(
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key) and key.kind not in _MAY_DIFFER
     ]
-    return [difference for difference in differences if not _same_query(target, difference)]
+    return Comparison(
+        differences=tuple(difference for difference in differences if not _same_query(target, difference)),
+        objects=Counter(key.kind for key in ours),
+    )
 
 
 def _quoted(conn: Connection, column: tuple[str, str, str]) -> str:
@@ -153,4 +181,13 @@ def _said(state: SequenceState | None) -> str | None:
     return None if state is None else str(state)
 
 
-__all__ = ["Difference", "Key", "SequenceState", "compare", "compare_sequences", "sequence_states"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Key",
+    "SequenceState",
+    "compare",
+    "compare_sequences",
+    "comparison",
+    "sequence_states",
+]

@@ -20,7 +20,7 @@ SELECT (SELECT array_agg(oid) FROM spaces) AS spaces, (SELECT array_agg(oid) FRO
 SELECT 'schema' AS kind, quote_ident(n.nspname) AS identity, 'exists' AS definition FROM pg_namespace n
 WHERE n.oid = ANY(%(spaces)s) AND n.oid <> ALL(%(members)s)
 
--- tables: tables, partitioned and foreign tables: storage, partitioning, parents, options, identity, row security
+-- tables: tables, partitioned and foreign tables: storage, partitioning, parents, options, row security
 SELECT 'table' AS kind, i.identity, concat_ws(', ',
          CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' ELSE 'foreign table' END,
          CASE c.relpersistence WHEN 'u' THEN 'unlogged' END,
@@ -31,15 +31,20 @@ SELECT 'table' AS kind, i.identity, concat_ws(', ',
          'with ' || (SELECT string_agg(o, ' ' ORDER BY o) FROM unnest(c.reloptions) o),
          'toast with ' || (SELECT string_agg(o, ' ' ORDER BY o) FROM pg_class t, unnest(t.reloptions) o
                            WHERE t.oid = c.reltoastrelid),
-         'replica identity ' || c.relreplident::text || COALESCE(' ' || (
-             SELECT quote_ident(x.relname) FROM pg_index d JOIN pg_class x ON x.oid = d.indexrelid
-             WHERE d.indrelid = c.oid AND d.indisreplident), ''),
          CASE WHEN c.relrowsecurity THEN 'row security' END, CASE WHEN c.relforcerowsecurity THEN 'forced' END,
          'server ' || s.srvname, 'options ' || f.ftoptions::text) AS definition
 FROM pg_class c CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS i
 LEFT JOIN pg_am a ON a.oid = c.relam
 LEFT JOIN pg_foreign_table f ON f.ftrelid = c.oid LEFT JOIN pg_foreign_server s ON s.oid = f.ftserver
 WHERE c.oid = ANY(%(relations)s) AND c.relkind IN ('r', 'p', 'f')
+
+-- replica_identities: by what UPDATE and DELETE of each table's rows are told to a subscriber
+SELECT 'replica identity' AS kind, i.identity,
+       CASE c.relreplident WHEN 'd' THEN 'default' WHEN 'f' THEN 'full' WHEN 'n' THEN 'nothing' ELSE 'index' END
+       || COALESCE(' ' || (SELECT quote_ident(x.relname) FROM pg_index d JOIN pg_class x ON x.oid = d.indexrelid
+                           WHERE d.indrelid = c.oid AND d.indisreplident), '') AS definition
+FROM pg_class c CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS i
+WHERE c.oid = ANY(%(relations)s) AND c.relkind IN ('r', 'p')
 
 -- columns: columns of tables, views and composite types; the order is that of the columns that were not dropped
 SELECT 'column' AS kind, i.identity || '.' || quote_ident(a.attname) AS identity, concat_ws(', ',
@@ -100,16 +105,19 @@ SELECT 'policy' AS kind, i.identity, concat_ws(', ', p.polcmd, CASE WHEN p.polpe
 FROM pg_policy p CROSS JOIN LATERAL pg_identify_object('pg_policy'::regclass, p.oid, 0) AS i
 WHERE p.polrelid = ANY(%(relations)s)
 
--- views: the query of views and materialised views; their options and whether they are filled come as a kind of their own
+-- views: the query of views and materialised views; their options, and whether they are filled, come as kinds of their own
 SELECT CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialised view' END AS kind, i.identity,
        pg_get_viewdef(c.oid) AS definition
 FROM pg_class c CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS i
 WHERE c.oid = ANY(%(relations)s) AND c.relkind IN ('v', 'm')
 UNION ALL
-SELECT 'view options', i.identity, concat_ws(', ', CASE WHEN NOT c.relispopulated THEN 'not populated' END,
-       (SELECT string_agg(o, ' ' ORDER BY o) FROM unnest(c.reloptions) o))
+SELECT 'view options', i.identity, (SELECT string_agg(o, ' ' ORDER BY o) FROM unnest(c.reloptions) o)
 FROM pg_class c CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS i
 WHERE c.oid = ANY(%(relations)s) AND c.relkind IN ('v', 'm')
+UNION ALL
+SELECT 'content', i.identity, CASE WHEN c.relispopulated THEN 'populated' ELSE 'not populated' END
+FROM pg_class c CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS i
+WHERE c.oid = ANY(%(relations)s) AND c.relkind = 'm'
 
 -- functions: functions, procedures, window functions and aggregates
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END AS kind, i.identity,

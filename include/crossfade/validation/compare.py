@@ -1,123 +1,172 @@
-"""Comparing one table on a live pair: a difference counts only if it survives the stream catching up."""
+"""Comparing one part of a table on a live pair: digests first, then the rows of what differs, then what survives."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 from crossfade.connect import Connection
-from crossfade.validation.digest import Digests, Key
+from crossfade.routers.base import Direction
+from crossfade.validation.digest import Digests, Key, Row
+from crossfade.validation.parts import Part
+from crossfade.validation.result import ColumnDifference, RowDifference
+from crossfade.validation.settle import Settled, settle
 
 T = TypeVar("T")
 
-_MOST_BUCKETS_LOOKED_INTO = 256
-_ROUNDS_UNCHANGED = 3  #: a row that differs in the same way that often, each time after a watermark, is a mismatch
-_NAMED = 20  #: rows named in a report; the rest are counted
+LISTED = 100  #: rows of a table that are named in a report; others are counted
+MOST = 10_000  #: differing rows of a table, after which others are not looked at, but counted by their digests
+DEFERRED = 5_000  #: rows of a table that differ at first and wait to be looked at again, all at once
+_ROWS_AT_ONCE = 500_000  #: of buckets that differ: what is held in memory
 
-Rows = Mapping[Key, tuple[int, int]]
+
+@dataclass(kw_only=True, slots=True)
+class PartResult:
+    """What the comparison of one part found."""
+
+    rows: tuple[int, int] = (0, 0)
+    differing: dict[Key, tuple[Row, Row]] = field(default_factory=dict)  #: as source and target have it
+    unsettled: list[Key] = field(default_factory=list)
+    settled: int = 0
+    unread: int = 0  #: rows at most of buckets that were not looked into, since so many rows differ already
+    suspects: list[Key] = field(default_factory=list)  #: differed at first, and are yet to be looked at again
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no row differed, not even at first."""
+        return not (self.differing or self.unsettled or self.settled or self.unread or self.suspects)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TableResult:
-    """What the comparison of one table found."""
+class Pair:
+    """A session on each side, and the streams between them. For one part at a time."""
 
-    table: str
-    source_rows: int  #: as of its first pass; the sides are read at the same time, not at the same position
-    target_rows: int
-    differences: tuple[str, ...]  #: rows that differ, by key; empty: equal
-    seconds: float
+    source: Connection
+    target: Connection
+    caught_up: Callable[[], None]  #: returns when all that was committed where clients write is on the other side
+    direction: Direction = Direction.FORWARD  #: in which rows are carried
+    still: Callable[[], None] = lambda: None  #: raises where they no longer are: asked before anything is written
 
-    @property
-    def detail(self) -> str:
-        """The differences in one line; empty where there are none."""
-        shown = "; ".join(self.differences[:_NAMED])
-        more = len(self.differences) - _NAMED
-        return shown + (f"; and {more} more" if more > 0 else "")
-
-
-class TableComparison:
-    """
-    One table on both sides.
-
-    :param caught_up: returns when the target has applied all that the source had committed when it was called
-    :param settle: seconds that rows in motion may take to be seen equal
-    """
-
-    def __init__(
-        self, digests: Digests, source: Connection, target: Connection, *, caught_up: Callable[[], None], settle: float
-    ) -> None:
-        self.digests, self.source, self.target = digests, source, target
-        self.caught_up, self.settle = caught_up, settle
-
-    def run(self) -> TableResult:
-        """Compare. Raises `psycopg.Error` where a side cannot be read."""
-        start = time.monotonic()
-        deadline = start + self.settle
-        with ThreadPoolExecutor(2) as self._pool:
-            there, here, differing = self._first_pass()
-            for _ in range(2):
-                if len(differing) <= _MOST_BUCKETS_LOOKED_INTO:
-                    break
-                self.caught_up()  # so much differs while the stream is behind
-                there, here, differing = self._first_pass()
-            chosen = sorted(differing)[:_MOST_BUCKETS_LOOKED_INTO]
-            differences = self._settle(chosen, deadline) if chosen else []
-        if len(differing) > len(chosen):
-            differences.append(
-                f"{len(differing) - len(chosen)} of {self.digests.buckets} parts of the table differ as well"
-            )
-        return TableResult(
-            table=self.digests.table.full_name,
-            source_rows=there,
-            target_rows=here,
-            differences=tuple(differences),
-            seconds=time.monotonic() - start,
-        )
-
-    def _both(self, ask: Callable[[Connection], T]) -> tuple[T, T]:
+    def both(self, ask: Callable[[Connection], T]) -> tuple[T, T]:
         """Both sides at the same time."""
-        there, here = self._pool.submit(ask, self.source), self._pool.submit(ask, self.target)
-        return there.result(), here.result()
-
-    def _first_pass(self) -> tuple[int, int, set[int]]:
-        there, here = self._both(self.digests.of_buckets)
-        differing = {bucket for bucket in there.keys() | here.keys() if there.get(bucket) != here.get(bucket)}
-        return sum(b.rows for b in there.values()), sum(b.rows for b in here.values()), differing
-
-    def _settle(self, buckets: list[int], deadline: float) -> list[str]:
-        there, here = self._both(lambda conn: self.digests.rows_of_buckets(conn, buckets))
-        unequal = _unequal(there, here)
-        unchanged = dict.fromkeys(unequal, 1)
-        while unequal and min(unchanged[key] for key in unequal) < _ROUNDS_UNCHANGED and time.monotonic() < deadline:
-            self.caught_up()
-            keys = list(unequal)
-            there, here = self._both(lambda conn, keys=keys: self.digests.rows_of_keys(conn, keys))  # type: ignore[misc]  # lambda default
-            seen = _unequal(there, here)
-            # a row once seen equal is settled; one that still differs counts again only if neither side moved
-            for key in unequal.keys() & seen.keys():
-                unchanged[key] = unchanged[key] + 1 if seen[key] == unequal[key] else 1
-            unequal = {key: seen[key] for key in unequal if key in seen}
-        return [
-            self._say(key, *unequal[key], moving=unchanged[key] < _ROUNDS_UNCHANGED) for key in sorted(unequal, key=str)
-        ]
-
-    def _say(self, key: Key, there: tuple[int, int], here: tuple[int, int], *, moving: bool) -> str:
-        row = self.digests.describe(key)
-        if not here[1]:
-            what = "is missing on the target"
-        elif not there[1]:
-            what = "is missing on the source"
-        elif there[1] != here[1]:
-            what = f"is there {there[1]} times on the source, {here[1]} times on the target"
-        else:
-            what = "differs"
-        return f"{row} {what}" + (" (still changing, never seen equal)" if moving else "")
+        with ThreadPoolExecutor(2) as pool:
+            there, here = pool.submit(ask, self.source), pool.submit(ask, self.target)
+            return there.result(), here.result()
 
 
-def _unequal(there: Rows, here: Rows) -> dict[Key, tuple[tuple[int, int], tuple[int, int]]]:
-    nothing = (0, 0)
-    pairs = {key: (there.get(key, nothing), here.get(key, nothing)) for key in there.keys() | here.keys()}
-    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+def compare_part(
+    pair: Pair,
+    digests: Digests,
+    part: Part,
+    *,
+    seconds: float,
+    most: int = MOST,
+    closely: bool = True,
+    defer: int = 0,
+) -> PartResult:
+    """
+    Compare one part.
+
+    :param seconds: that rows in motion may take to be seen equal
+    :param most: no more rows are looked at once so many differ for sure
+    :param closely: whether it is likely to differ: else one digest of all of it is read first, which is faster
+    :param defer: so many rows that differ at first may be left to be looked at again later
+    Raises `psycopg.Error` where a side cannot be read, and what waiting for the stream raises.
+    """
+    if not closely:
+        all_there, all_here = pair.both(lambda conn: digests.of_part(conn, part))
+        if all_there == all_here:
+            return PartResult(rows=(all_there.rows, all_here.rows))
+    there, here = pair.both(lambda conn: digests.of_buckets(conn, part))
+    result = PartResult(rows=(sum(b.rows for b in there.values()), sum(b.rows for b in here.values())))
+    sizes = {
+        bucket: max(each.rows for each in (there.get(bucket), here.get(bucket)) if each is not None)
+        for bucket in there.keys() | here.keys()
+        if there.get(bucket) != here.get(bucket)
+    }
+    while sizes:
+        chosen = _some(sizes)
+        if len(result.differing) >= most:
+            result.unread += sum(sizes.pop(bucket) for bucket in chosen)
+            continue
+        for bucket in chosen:
+            del sizes[bucket]
+        unequal = _unequal(pair, digests, part, chosen)
+        if len(result.suspects) + len(unequal) <= defer:
+            result.suspects += sorted(unequal, key=str)
+            continue
+        found = look_again(pair, digests, unequal, seconds=seconds, most=most)
+        result.settled += found.equal
+        result.unsettled += found.moving
+        result.unread += len(unequal) - found.equal - len(found.moving) - len(found.differing)
+        result.differing.update(found.differing)
+    return result
+
+
+def _some(sizes: dict[int, int]) -> list[int]:
+    chosen, rows = [], 0
+    for bucket in sorted(sizes):
+        rows += sizes[bucket]
+        chosen.append(bucket)
+        if rows >= _ROWS_AT_ONCE:
+            break
+    return chosen
+
+
+def _unequal(pair: Pair, digests: Digests, part: Part, buckets: Collection[int]) -> set[Key]:
+    """Rows of these buckets that differ right now."""
+    there, here = pair.both(lambda conn: digests.rows_of_buckets(conn, part, buckets))
+    return {key for key in there.keys() | here.keys() if there.get(key) != here.get(key)}
+
+
+def look_again(pair: Pair, digests: Digests, keys: Collection[Key], *, seconds: float, most: int = MOST) -> Settled:
+    """`settle` these rows; those that differ as source and target have them. Raises as `compare_part`."""
+    forward = pair.direction is Direction.FORWARD
+    writes, follows = (pair.source, pair.target) if forward else (pair.target, pair.source)
+    found = settle(
+        keys,
+        written=lambda keys: digests.rows_of_keys(writes, keys),
+        followed=lambda keys: digests.rows_of_keys(follows, keys),
+        caught_up=pair.caught_up,
+        seconds=seconds,
+        most=most,
+    )
+    if not forward:
+        found.differing = {key: (there, here) for key, (here, there) in found.differing.items()}
+    return found
+
+
+def described(pair: Pair, digests: Digests, differing: dict[Key, tuple[Row, Row]]) -> tuple[RowDifference, ...]:
+    """Rows for people: what is missing where, and which columns differ. Raises `psycopg.Error`."""
+    keyed = bool(digests.table.key)
+    changed = [key for key, (there, here) in differing.items() if keyed and there[1] == here[1] == 1]
+    ours, theirs = pair.both(lambda conn: digests.values(conn, changed)) if changed else ({}, {})
+    found = []
+    for key in sorted(differing, key=str):
+        there, here = differing[key]
+        name = tuple(zip(digests.table.key, key, strict=True)) if keyed else ()
+        columns = tuple(
+            ColumnDifference(name=column, on_source=value.shown, on_target=other.shown)
+            for column, value in ours.get(key, {}).items()
+            if (other := theirs.get(key, {}).get(column)) is not None and value.digest != other.digest
+        )
+        found.append(
+            RowDifference(
+                kind=_kind(there, here),
+                key=digests.hidden(name),
+                row="" if keyed else f"with hash {key[0]}",
+                columns=columns,
+                copies=(there[1], here[1]) if there[1] != here[1] and there[1] and here[1] else (0, 0),
+            )
+        )
+    return tuple(found)
+
+
+def _kind(there: Row, here: Row) -> Literal["missing on the target", "missing on the source", "differs", "copies"]:
+    if not here[1]:
+        return "missing on the target"
+    if not there[1]:
+        return "missing on the source"
+    return "differs" if there[1] == here[1] else "copies"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from crossfade import catalog
@@ -15,6 +14,7 @@ from crossfade.errors import CrossfadeError, FatalError, PreconditionError
 from crossfade.journal import Journal, MigrationRecord, State
 from crossfade.routers.base import Direction, Side
 from crossfade.schema.compare import compare_sequences
+from crossfade.validation.clients import led_to
 from crossfade.validation.run import definitions
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def confirm_return(m: Migration) -> list[str]:
             f"sequence {behind.identity}: the target was at {behind.on_source}, the source at {behind.on_target}"
             for behind in compare_sequences(target, source, m.plan.tables)
         ]
-        problems += _of_routers(m)
+        problems += [f"router: {elsewhere}" for elsewhere in led_to(m, Side.SOURCE)]
         way = 0.0
         try:
             engine.check()
@@ -84,14 +84,3 @@ def _require_rollback(m: Migration, record: MigrationRecord, target: Connection)
             f"there is no rollback of {m.plan.name} to confirm: the migration is {record.state}. Nothing was changed. "
             "Run the task rollback first"
         )
-
-
-def _of_routers(m: Migration) -> Iterator[str]:
-    for router in (*m.routers(), *m.readers()):
-        try:
-            if (side := router.serving()) is not Side.SOURCE:
-                yield f"router: {router.label} is on the {side}"
-        except CrossfadeError as error:
-            yield f"router: {error}"
-        finally:
-            router.close()

@@ -1,30 +1,38 @@
-"""Validating a migration: schema, sequences, and every row of every table, on a live pair."""
+"""Validating a migration: definitions, sequences, and every row of every table, on a live pair."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypedDict
+from uuid import UUID
 
 import psycopg
 
 from crossfade import catalog
-from crossfade.catalog import Table
+from crossfade.capabilities import capabilities
 from crossfade.connect import Connection
-from crossfade.engines.base import Engine
 from crossfade.engines.declared import engine_of
-from crossfade.errors import FatalError
-from crossfade.journal import Journal, MigrationRecord, State
+from crossfade.errors import CrossfadeError, Unreachable
+from crossfade.journal import MigrationRecord, State
 from crossfade.routers.base import Side
-from crossfade.schema.compare import Difference, compare, compare_sequences
+from crossfade.schema.compare import Difference
+from crossfade.schema.compare import compare as compare_definitions
 from crossfade.schema.ledger import Kind, Ledger
-from crossfade.validation.compare import TableComparison, TableResult
-from crossfade.validation.digest import Digests
+from crossfade.validation import sessions
+from crossfade.validation.batches import batches
+from crossfade.validation.checks import run_checks
+from crossfade.validation.clients import led_to
+from crossfade.validation.progress import Journalled
+from crossfade.validation.records import Begun, Records
+from crossfade.validation.result import CheckResult, Mode, Report, Sides, TableResult, Verdict, in_one_line
+from crossfade.validation.sessions import require_settled
+from crossfade.validation.sides import BothSides
+from crossfade.validation.statistics import statistics
+from crossfade.validation.tables import Comparison
+from crossfade.validation.verdicts import JournalLost, NothingToValidate, require_ok
 
 if TYPE_CHECKING:
     from crossfade.migration import Migration
@@ -32,163 +40,229 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class MismatchFound(FatalError):
-    """Source and target differ."""
+def validate(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
+    """`examine`, and raise `MismatchFound` naming what differs, or `ValidationIncomplete`; both carry the report."""
+    report = examine(m, run_id=run_id, mode=mode, repairing=repairing)
+    require_ok(report)
+    return report
 
-    def __init__(self, mismatches: list[str]) -> None:
-        self.mismatches = mismatches
-        shown = "\n  ".join(mismatches[:50])
-        super().__init__(
-            f"source and target differ in {len(mismatches)} places; the source is untouched and serves:\n  {shown}\n"
-            "For rows: clear the load task of the wave, it is copied again. For definitions: clear prepare or harden"
+
+def reconcile(m: Migration, *, run_id: str = "reconcile") -> Report:
+    """After a cutover: bring the engine to its end, then `validate` what the way back carries."""
+    finish(m)
+    return validate(m, run_id=run_id)
+
+
+def finish(m: Migration) -> None:
+    """After a cutover: the engine drops what carried rows to the target, and restores what it has lent."""
+    with m.session(Side.SOURCE, "reconcile") as source, m.session(Side.TARGET, "reconcile") as target, m.journal() as j:
+        record = j.get(m.plan.name)
+        if record.state is State.CUT_OVER:
+            engine_of(m, source=source, target=target, record=record).finish()
+
+
+def examine(m: Migration, *, run_id: str, mode: Mode = Mode.FULL, repairing: bool = False) -> Report:
+    """
+    All of a validation, whatever its verdict. Killed and run again with the same run id it goes on where it was.
+
+    :param repairing: replace rows that differ, on the side that does not serve, by those of the side that does
+    Raises `NothingToValidate`, `JournalLost`. A side that cannot be reached makes it incomplete.
+    """
+    try:
+        begun = begin(m, run_id=run_id, mode=mode)
+    except (Unreachable, psycopg.Error) as error:
+        sides = Sides(source=m.source.name, target=m.target.name)
+        return Report.of_nothing(error, plan=m.plan.name, run_id=run_id, mode=mode, sides=sides)
+    steps: list[Callable[[], object]] = [lambda: check(m, begun.id)]
+    steps += [
+        lambda batch=batch: compare(m, begun.id, batch, repairing=repairing)  # type: ignore[misc]
+        for batch in range(len(begun.batches))
+    ]
+    for step in steps:
+        try:
+            step()
+        except JournalLost:
+            raise
+        except (CrossfadeError, psycopg.Error) as error:
+            log.error("%s", error)  # the report has it, too
+    return conclude(m, begun.id)
+
+
+def begin(m: Migration, *, run_id: str, mode: Mode) -> Begun:
+    """Enter a validation in the journal and share out its tables. Raises `NothingToValidate`, `Unreachable`."""
+    with (
+        m.journal() as journal,
+        m.session(Side.SOURCE, "validate") as source,
+        m.session(Side.TARGET, "validate") as target,
+    ):
+        record = journal.get(m.plan.name)
+        if record.state not in (State.ACTIVE, State.CUT_OVER):
+            raise NothingToValidate(record)
+        tables = catalog.tables(source, m.plan.tables) if sessions.carries(record) else []
+        return Records(target).begin(
+            record,
+            run_id=run_id,
+            mode=mode,
+            sides=Sides(source=_name(m, Side.SOURCE, source), target=_name(m, Side.TARGET, target)),
+            batches=batches(tables),
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Validation:
-    """A validation that found both sides equal."""
-
-    id: str
-    tables: int
-    rows: int
-    seconds: float
-
-
-def validate(m: Migration, *, run_id: str) -> Validation:
-    """
-    Compare both sides while replication runs, and enter each table's result in the journal.
-
-    Raises `MismatchFound` naming what differs.
-    """
-    start = time.monotonic()
-    with m.journal() as journal:
-        record = journal.writable(m.plan.name, "validate")
-        validation = journal.begin_validation(record.id, run_id)
+def check(m: Migration, validation: UUID | str) -> list[CheckResult]:
+    """Compare all but the rows. Raises `NoSuchValidation`, `BetweenSides`, `Unreachable`."""
+    with _records(m, validation) as (records, begun, record):
+        require_settled(record)
+        records.open_checks(begun)
+        found: list[CheckResult] = []
         with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
-            mismatches = [f"definition: {difference}" for difference in definitions(m, record, source, target)]
-            tables = catalog.tables(source, m.plan.tables)
-        rows = 0
-        for result in _compare_tables(m, record, tables):
-            rows += result.source_rows
-            journal.check_table(
-                validation,
-                table=result.table,
-                rows=(result.source_rows, result.target_rows),
-                detail=result.detail,
-                ms=result.seconds * 1000,
-            )
-            mismatches += [f"{result.table}: {difference}" for difference in result.differences]
-        journal.end_validation(validation, equal=not mismatches)
-    if mismatches:
-        raise MismatchFound(mismatches)
-    seconds = time.monotonic() - start
-    log.info("%s tables with %s rows are equal, in %.1f s", len(tables), rows, seconds)
-    return Validation(id=str(validation), tables=len(tables), rows=rows, seconds=seconds)
+            for result in _checks(m, record, source, target, begun.mode):
+                said = "as it should be" if result.verdict is Verdict.OK else "; ".join(result.lines)
+                log.info("%s: %s (%s)", result.name, said, result.note)
+                found.append(result)
+        records.checked(begun, found)
+    return found
 
 
-def reconcile(m: Migration) -> list[str]:
+def compare(m: Migration, validation: UUID | str, batch: int, *, repairing: bool = False) -> list[TableResult]:
     """
-    After a cutover: definitions equal, sequences at or past the source's, the router on the target.
+    Compare the rows of one batch of tables, but those that an earlier try found equal.
 
-    First the engine is brought to its end. Rows are not compared: the target takes writes that the fenced source does
-    not have. Returns what was confirmed. Raises `MismatchFound`.
+    :param batch: its position in `Begun.batches`
+    :param repairing: as `examine` takes it
+    Raises `NoSuchValidation`, `BetweenSides`, `Unreachable`; what else goes wrong with a table is its result.
     """
-    with m.session(Side.SOURCE, "reconcile") as source, m.session(Side.TARGET, "reconcile") as target:
-        record = Journal(target).get(m.plan.name)
-        if record.state is State.CUT_OVER:
-            engine_of(m, source=source, target=target, record=record).finish()
-        mismatches = [f"definition: {difference}" for difference in definitions(m, record, source, target)]
-        mismatches += [f"sequence: {difference}" for difference in compare_sequences(source, target, m.plan.tables)]
-    for router in m.routers():
-        with router:
-            if (side := router.serving()) is not Side.TARGET:
-                mismatches.append(f"router: {router.label} is on the {side}")
-    if mismatches:
-        raise MismatchFound(mismatches)
-    return ["definitions are equal", "sequences are at or past the source's", "the router is on the target"]
+    found = []
+    with _records(m, validation) as (records, begun, record):
+        require_settled(record)
+        due = records.open_batch(begun, batch)
+        try:
+            for result in _rows(m, record, begun, due, repairing=repairing):
+                found.append(result)
+                records.compared(begun, result)
+                verdict = (
+                    "equal"
+                    if result.verdict is Verdict.OK
+                    else f"{result.verdict.upper()}: {'; '.join(result.problems)}"
+                )
+                log.info(
+                    "%s/%s %s: %s rows, %.1f s: %s",
+                    *(len(found), len(due), result.table, result.rows[0], result.seconds, verdict),
+                )
+        except (CrossfadeError, psycopg.Error) as error:
+            for name in sorted(due - {result.table for result in found}):
+                records.compared(begun, TableResult.not_compared(name, in_one_line(error)))
+            raise
+    return found
+
+
+def conclude(m: Migration, validation: UUID | str) -> Report:
+    """Enter the verdict of a validation; the report. What has not come to its end is incomplete."""
+    with _records(m, validation) as (records, begun, _):
+        return records.conclude(begun, m.plan.name)
+
+
+@contextmanager
+def _records(m: Migration, validation: UUID | str) -> Iterator[tuple[Records, Begun, MigrationRecord]]:
+    with m.journal() as journal:
+        try:
+            records = Records(journal.conn)
+            yield records, records.get(validation), journal.get(m.plan.name)
+        except psycopg.OperationalError as error:
+            if not journal.conn.closed:
+                raise
+            raise JournalLost(in_one_line(error)) from error
+
+
+def _rows(
+    m: Migration, record: MigrationRecord, begun: Begun, due: set[str], *, repairing: bool
+) -> Iterator[TableResult]:
+    """Results of these tables, as they come."""
+    with m.session(Side.SOURCE, "validate") as source, m.session(Side.TARGET, "validate") as target:
+        ours, theirs = (
+            [table for table in catalog.tables(conn, m.plan.tables) if table.full_name in due]
+            for conn in (source, target)
+        )
+        quick = list(statistics(source, target, ours)) if begun.mode is Mode.QUICK else None
+    for name in sorted(due - {table.full_name for table in ours}):
+        yield TableResult.not_compared(name, "the source has no such table any more")
+    if quick is not None:
+        yield from quick
+        return
+    with m.session(Side.TARGET, "validate") as entering, sessions.gently(m, record) as gently:
+        comparison = Comparison(
+            m.plan.validation,
+            ours,
+            theirs,
+            pairs=lambda: sessions.pair(m, record),
+            progress=Journalled(entering, record.id, begun.id),
+            gently=gently,
+            repairing=repairing,
+            sample=m.plan.validation.sample if begun.mode is Mode.SAMPLE else None,
+        )
+        yield from comparison.run()
+
+
+def _checks(
+    m: Migration, record: MigrationRecord, source: Connection, target: Connection, mode: Mode
+) -> Iterator[CheckResult]:
+    authority = sessions.direction_of(record).old
+    with sessions.carrier(m, record) as carrier:
+        sides = BothSides(
+            source=source,
+            target=target,
+            tables=m.plan.tables,
+            authority=authority,
+            carrier=carrier if sessions.carries(record) else None,
+            **_may_differ(m, record, source, target),
+            application_roles=m.plan.cutover.application_roles,
+        )
+        yield from run_checks(sides, mode)
+    if record.state is State.CUT_OVER:
+        start = time.monotonic()
+        elsewhere = tuple(led_to(m, authority))
+        yield CheckResult(
+            name="clients",
+            title="clients are led to the side that serves",
+            verdict=Verdict.MISMATCH if elsewhere else Verdict.OK,
+            lines=elsewhere,
+            note=f"to the {authority}",
+            seconds=time.monotonic() - start,
+        )
+    if not sessions.carries(record):
+        yield CheckResult(
+            name="rows",
+            title="every row is the same",
+            verdict=Verdict.OK,
+            note="not compared: since the cutover nothing carries rows to the source (rollback.way_back: none)",
+        )
+
+
+def _name(m: Migration, side: Side, conn: Connection) -> str:
+    endpoint = m.endpoint(side)
+    return f"{endpoint.name}: {endpoint.dbname} on {endpoint.host}, PostgreSQL {capabilities(conn).version}"
 
 
 def definitions(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> list[Difference]:
     """What differs, but for NOT NULL that comes back in the next cutover, and grants to the roles that carry rows."""
-    return compare(
-        source,
-        target,
-        m.plan.tables,
-        nullable=lent(target, record),
-        nullable_on_source=lent(source, record) if record.plan.rollback.way_back == "dms" else (),
-        carriers=engine_of(m, source=source, target=target, record=record).carriers(),
-    )
+    return compare_definitions(source, target, m.plan.tables, **_may_differ(m, record, source, target))
+
+
+class _MayDiffer(TypedDict):
+    """As `compare_definitions` takes it."""
+
+    nullable: set[tuple[str, str, str]]
+    nullable_on_source: set[tuple[str, str, str]]
+    carriers: set[str]
+
+
+def _may_differ(m: Migration, record: MigrationRecord, source: Connection, target: Connection) -> _MayDiffer:
+    return {
+        "nullable": lent(target, record),
+        "nullable_on_source": lent(source, record) if record.plan.rollback.way_back == "dms" else set(),
+        "carriers": engine_of(m, source=source, target=target, record=record).carriers(),
+    }
 
 
 def lent(conn: Connection, record: MigrationRecord) -> set[tuple[str, str, str]]:
     """Columns that are nullable for the time being."""
     return {(entry.schema, entry.table, entry.name) for entry in Ledger(conn, record.id).pending(Kind.NOT_NULL)}
-
-
-def _compare_tables(m: Migration, record: MigrationRecord, tables: list[Table]) -> Iterator[TableResult]:
-    """Several tables at a time, the largest first; results as they come."""
-    jobs = m.plan.validation.jobs
-    done = 0
-    with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
-        idle: queue.SimpleQueue[_Pair] = queue.SimpleQueue()
-        for _ in range(jobs):
-            idle.put(stack.enter_context(_pair(m, record)))
-
-        def one(table: Table) -> TableResult:
-            pair = idle.get()
-            try:
-                return pair.compare(table)
-            finally:
-                idle.put(pair)
-
-        for result in pool.map(one, sorted(tables, key=lambda table: -table.bytes)):
-            done += 1
-            verdict = f"DIFFERS: {result.detail}" if result.differences else "equal"
-            log.info(
-                "%s/%s %s: %s rows, %.1f s: %s",
-                done,
-                len(tables),
-                result.table,
-                result.source_rows,
-                result.seconds,
-                verdict,
-            )
-            yield result
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pair:
-    """A session on each side, and the streams between them."""
-
-    source: Connection
-    target: Connection
-    engine: Engine
-    settle: float
-
-    def compare(self, table: Table) -> TableResult:
-        comparison = TableComparison(
-            Digests(table),
-            self.source,
-            self.target,
-            caught_up=lambda: self.engine.wait_caught_up(time.monotonic() + self.settle),
-            settle=self.settle,
-        )
-        try:
-            return comparison.run()
-        except psycopg.errors.ProgrammingError as error:  # a table or column that one side lacks
-            said = str(error).splitlines()[0]
-            return TableResult(
-                table=table.full_name, source_rows=0, target_rows=0, differences=(f"not compared: {said}",), seconds=0
-            )
-
-
-@contextmanager
-def _pair(m: Migration, record: MigrationRecord) -> Iterator[_Pair]:
-    with (
-        m.session(Side.SOURCE, "validate") as source,
-        m.session(Side.TARGET, "validate") as target,
-        m.session(Side.SOURCE, "validate") as writer,
-        m.session(Side.TARGET, "validate") as reader,
-    ):
-        engine = engine_of(m, source=writer, target=reader, record=record)
-        yield _Pair(source=source, target=target, engine=engine, settle=m.plan.validation.settle.total_seconds())

@@ -11,13 +11,12 @@ from crossfade import phases
 from crossfade.engines.logical.waves import object_name
 from crossfade.migration import Migration
 from crossfade.plan import load_plan
+from crossfade_airflow import labels
 from crossfade_airflow.connections import aws_client, http_endpoint, resolver, ssh_endpoint
 from crossfade_airflow.retries import RETRY_ONLY_TRANSIENT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-_NAMED = 3  #: tables of a wave whose names fit into a label
 
 
 class PrepareOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not type-checked
@@ -42,9 +41,4 @@ class PrepareOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not typ
         ti = context["ti"]
         ti.xcom_push("streams", [object_name(plan.name, wave.number) for wave in prepared.waves])
         ti.xcom_push("migration", {"id": prepared.migration_id, "hash": plan.hash})
-        return [{"wave": wave.number, "tables": _label(wave.number, wave.tables)} for wave in prepared.waves]
-
-
-def _label(number: int, tables: Sequence[str]) -> str:
-    more = f" and {len(tables) - _NAMED} more" if len(tables) > _NAMED else ""
-    return f"{number}: {', '.join(tables[:_NAMED])}{more}"
+        return [{"wave": wave.number, "tables": labels.of_tables(wave.number, wave.tables)} for wave in prepared.waves]

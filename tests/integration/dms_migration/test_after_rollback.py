@@ -33,7 +33,6 @@ from crossfade_airflow.operators import (
     ResumeTaskOperator,
     SizeLobsOperator,
     StartTaskOperator,
-    ValidateOperator,
 )
 from crossfade_airflow.sensors import (
     DmsCdcLatencySensor,
@@ -142,7 +141,7 @@ def test_the_run_goes_on_to_a_second_cutover_and_then_dms_is_refused_as_after_an
     assert report.blockers == ()
     phases.prepare(world.m)
     run(world, HardenOperator)
-    run(world, ValidateOperator)
+    validation.validate(world.m, run_id="one")
     assert rehearse(world.m).blockers == ()
     validation.validate(world.m, run_id="two")
     phases.record_approval(world.m, run_id="two", approver="alice", approved_at=datetime.now(UTC))

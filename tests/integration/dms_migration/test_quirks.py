@@ -25,6 +25,7 @@ from crossfade.journal import Journal
 from crossfade.routers.base import Side
 from crossfade.schema.ledger import Kind, Ledger
 from crossfade.validation import run as validation
+from crossfade.validation.verdicts import MismatchFound
 from crossfade_lab.processes import wait_until
 
 #: Each table is for a quirk of its own.
@@ -296,7 +297,7 @@ def test_what_no_setting_puts_right_is_refused_by_the_assessment(careless: Any) 
 
 
 def test_the_validation_sees_all_of_it(careless: Any) -> None:
-    with pytest.raises(validation.MismatchFound) as found:
+    with pytest.raises(MismatchFound) as found:
         careless.equal()
     told = str(found.value)
     lossy = ("texts", "Order Items", "documents", "amounts", "parents", "children", "audit", "keyless")

@@ -57,6 +57,49 @@ def test_a_blocker_is_exit_status_1_with_its_remedy(world: Any, plan: str) -> No
     assert "ALTER TABLE" in said
 
 
+def test_any_two_databases_are_compared_by_their_dsns(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.load()
+    source, target = (world.m.resolve(f"shop_{side}").conninfo() for side in ("source", "target"))
+    given = [
+        "validate",
+        "--source",
+        source,
+        "--target",
+        target,
+        "--tables",
+        "public.*",
+        "--report",
+        str(tmp_path / "r"),
+    ]
+    monkeypatch.chdir(tmp_path)  # no plan is needed
+    status, said = run(*given)
+    assert (status, "sequence public.orders_id_seq would hand out numbers again" in said) == (1, True)
+    with world.admin("target") as admin:
+        admin.execute(
+            "SELECT setval(format('%I.%I', schemaname, sequencename), least(max_value, 1000000)) FROM pg_sequences"
+        )
+    status, said = run(*given)
+    assert status == 0, said
+
+    with world.admin("target") as admin:
+        admin.execute("SET session_replication_role = replica")
+        admin.execute("UPDATE customers SET name = name || ' ' WHERE id = 7")
+    status, said = run(*given)
+    assert status == 1
+    assert "public.customers: (id=7) differs in name" in said, said
+    page = next(page.read_text() for page in (tmp_path / "r").rglob("*.html") if page.stem in said)
+    assert "public.customers" in page
+    password = world.m.resolve("shop_source").password
+    assert password not in said and password not in page
+
+    status, said = run("validate", "--source", "postgresql://nobody@127.0.0.1:1/nowhere", "--target", target)
+    assert status == 2
+    assert "connections: cannot connect to source (127.0.0.1:1/nowhere)" in said
+    assert run("validate", "--source", source)[0] == 2
+
+
 def test_a_difference_is_exit_status_1(world: Any, plan: str) -> None:
     phases.prepare(world.m)
     status, said = run("compare", plan)

@@ -55,7 +55,7 @@ def make_version_1(conn: Connection, side: Side) -> None:
 def test_each_side_gets_its_tables_and_a_second_time_nothing(conn: Connection) -> None:
     control.install(conn, Side.SOURCE)
     assert tables(conn) == {"version", "attempt", "fence", "watermark", "restore"}
-    assert control.version(conn) == control.VERSION == 4
+    assert control.version(conn) == control.VERSION == 5
     control.install(conn, Side.TARGET)
     assert tables(conn) >= {"attempt", "migration", "step", "part"} | OF_DMS
     before = tables(conn)
@@ -85,10 +85,10 @@ def test_a_source_of_version_1_gets_its_new_version_and_no_journal(conn: Connect
 @pytest.mark.parametrize("side", list(Side))
 def test_a_newer_one_is_refused_and_left_alone(conn: Connection, side: Side) -> None:
     control.install(conn, Side.SOURCE)
-    conn.execute("UPDATE crossfade.version SET version = 5")
-    with pytest.raises(control.NewerJournal, match=r"has version 5, this program knows 4"):
+    conn.execute("UPDATE crossfade.version SET version = 6")
+    with pytest.raises(control.NewerJournal, match=r"has version 6, this program knows 5"):
         control.install(conn, side)
-    assert control.version(conn) == 5
+    assert control.version(conn) == 6
     assert "migration" not in tables(conn)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -12,6 +13,8 @@ from crossfade.cutover import order, steps
 from crossfade.errors import PreconditionError
 from crossfade.routers.base import Side
 from crossfade.validation import run as validation
+from crossfade.validation.result import Mode, Verdict
+from crossfade.validation.sides import SideLost
 
 STEPS = [kind.name for kind in steps.BEFORE_DECISION]
 
@@ -38,10 +41,57 @@ def test_an_approver_whom_the_plan_does_not_name_does_not_count(ready: Any) -> N
         order.run(ready.m, run_id="one")
 
 
-def test_an_approval_of_an_older_validation_does_not_count(ready: Any) -> None:
+def test_a_newer_validation_that_found_differences_or_an_approved_one_that_is_done_again_refuses(ready: Any) -> None:
     ready.approve()
-    validation.validate(ready.m, run_id="one")
-    with pytest.raises(order.Refused, match="newer validation"):
+    with ready.admin("target") as target:
+        target.execute("SET session_replication_role = replica")
+        target.execute("UPDATE customers SET name = name || ' ' WHERE id = 7")
+    assert validation.examine(ready.m, run_id="a night").verdict is Verdict.MISMATCH
+    with pytest.raises(order.Refused, match="newer validation than the one that was approved found differences"):
+        order.run(ready.m, run_id="one")
+
+    with ready.admin("target") as target:
+        target.execute("SET session_replication_role = replica")
+        target.execute("UPDATE customers SET name = rtrim(name) WHERE id = 7")
+    assert validation.examine(ready.m, run_id="the next night").verdict is Verdict.OK
+    with ready.m.journal() as journal:
+        approved = journal.last_approval(journal.get("shop").id, "one")
+    assert approved is not None and approved.validation_id is not None
+    validation.compare(ready.m, approved.validation_id, 0)  # a task that was cleared after the approval
+    with pytest.raises(order.Refused, match="did not end with equal tables: clear validate"):
+        order.run(ready.m, run_id="one")
+
+    validation.conclude(ready.m, approved.validation_id)
+    begun = validation.begin(ready.m, run_id="a night under way", mode=Mode.FULL)
+    assert begun.finished_at is None
+    order.run(ready.m, run_id="one")
+
+
+def test_a_table_that_was_loaded_again_counts_as_not_compared(ready: Any) -> None:
+    ready.approve()
+    with ready.m.journal() as journal:
+        record = journal.get("shop")
+        journal.set_part(record.id, ("public", "orders"), state="streaming")
+        approved = journal.last_approval(record.id, "one")
+    with pytest.raises(order.Refused, match="a table was loaded again since it was compared: clear validate"):
+        order.run(ready.m, run_id="one")
+    assert approved is not None and approved.validation_id is not None
+    assert [found.table for found in validation.compare(ready.m, approved.validation_id, 0)] == ["public.orders"]
+    assert validation.conclude(ready.m, approved.validation_id).verdict is Verdict.OK
+    order.run(ready.m, run_id="one")
+
+
+def test_checks_that_did_not_end_are_not_those_of_an_earlier_try(ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready.approve()
+    with ready.m.journal() as journal:
+        approved = journal.last_approval(journal.get("shop").id, "one")
+    assert approved is not None and approved.validation_id is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(validation, "_checks", Mock(side_effect=SideLost(side=Side.SOURCE)))
+        with pytest.raises(SideLost):
+            validation.check(ready.m, approved.validation_id)
+    assert validation.conclude(ready.m, approved.validation_id).verdict is Verdict.INCOMPLETE
+    with pytest.raises(order.Refused, match="did not end with equal tables: clear validate"):
         order.run(ready.m, run_id="one")
 
 

@@ -50,14 +50,14 @@ PLANTED = {
     "SELECT id, customer_id, total, 0::numeric AS items_total FROM public.orders": [
         ("view", "public.order_totals")],
     "ALTER VIEW public.order_totals SET (security_barrier)": [("view options", "public.order_totals")],
-    "REFRESH MATERIALIZED VIEW public.daily_revenue WITH NO DATA": [("view options", "public.daily_revenue")],
+    "REFRESH MATERIALIZED VIEW public.daily_revenue WITH NO DATA": [("content", "public.daily_revenue")],
     "ALTER SEQUENCE public.ticket_seq NO CYCLE": [("sequence", "public.ticket_seq")],
     "ALTER SEQUENCE public.orders_id_seq OWNED BY NONE": [("sequence", "public.orders_id_seq")],
     "ALTER DOMAIN public.email_address DROP CONSTRAINT email_address_check": [
         ("constraint", "email_address_check on public.email_address")],
     "ALTER TYPE public.postal_address ADD ATTRIBUTE region text": [("column", "public.postal_address.region")],
     "ALTER TABLE public.orders SET (fillfactor = 50)": [("table", "public.orders")],
-    "ALTER TABLE public.prices REPLICA IDENTITY FULL": [("table", "public.prices")],
+    "ALTER TABLE public.prices REPLICA IDENTITY FULL": [("replica identity", "public.prices")],
     "ALTER TABLE public.orders ENABLE ROW LEVEL SECURITY": [("table", "public.orders")],
     "CREATE POLICY p ON public.orders USING (true)": [("policy", "p on public.orders")],
     "CREATE RULE r AS ON DELETE TO public.orders DO INSTEAD NOTHING": [("rule", "r on public.orders")],

@@ -7,6 +7,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from crossfade.engines.dms.lobs import LobLimit
 from crossfade.errors import FatalError, PlanError, PreconditionError, TransientError
+from crossfade_airflow.labels import of_tables
 from crossfade_airflow.operators import approve_cutover, approve_rollback
 from crossfade_airflow.operators import gate as gates
 from crossfade_airflow.operators.abort import AbortOperator
@@ -15,7 +16,6 @@ from crossfade_airflow.operators.approve_rollback import RollbackApprovalOperato
 from crossfade_airflow.operators.cutover import CutoverOperator
 from crossfade_airflow.operators.gate import ApprovedByNobody
 from crossfade_airflow.operators.load_wave import LoadWaveOperator
-from crossfade_airflow.operators.prepare import _label
 from crossfade_airflow.operators.reload_tables import ReloadTablesOperator
 from crossfade_airflow.operators.rollback import RollbackOperator
 from crossfade_airflow.operators.size_lobs import as_text
@@ -49,8 +49,8 @@ def test_every_operator_retries_only_what_may_pass():
 
 
 def test_a_wave_is_called_by_its_tables():
-    assert _label(2, ["public.a", "public.b"]) == "2: public.a, public.b"
-    assert _label(1, [f"public.t{n}" for n in range(9)]) == "1: public.t0, public.t1, public.t2 and 6 more"
+    assert of_tables(2, ["public.a", "public.b"]) == "2: public.a, public.b"
+    assert of_tables(1, [f"public.t{n}" for n in range(9)]) == "1: public.t0, public.t1, public.t2 and 6 more"
 
 
 @pytest.fixture(params=["cutover", "rollback"])

@@ -42,6 +42,10 @@ OTHERWISE = {
     "nothing private": "source_from_target: null",
     "private connections": "source_from_target: a",
     "tables": 'tables: {include: ["public.*"], exclude: []}',
+    "somebody told by Slack": "validate: {notify: {slack: s, channel: '#databases'}}",
+    "somebody told by SNS": "validate: {notify: [{sns: 'arn:aws:sns:eu-west-1:123456789012:nightly', aws: a}]}",
+    "somebody told by e-mail": "validate: {notify: {email: a@b.example, smtp: s, from: c@d.example}}",
+    "several told by e-mail": "validate: {notify: [{email: [a@b.example, c@d.example]}]}",
 }
 BAD = {
     "unknown key": "sauce: a",
@@ -79,6 +83,15 @@ BAD = {
     "a timeout of a DAG": "cutover: {approvers: [a], application_roles: [b], hooks: {before: [{dag: a, timeout: 5s}]}}",
     "no approvers": "cutover: {approvers: [], application_roles: [a]}",
     "no roles": "cutover: {approvers: [a]}",
+    "no channel": "validate: {notify: {slack: s}}",
+    "a channel that is a comment": "validate: {notify: {slack: s, channel: null}}",
+    "no topic": "validate: {notify: {sns: 'arn:aws:sqs:eu-west-1:123456789012:nightly'}}",
+    "a FIFO topic": "validate: {notify: {sns: 'arn:aws:sns:eu-west-1:123456789012:nightly.fifo'}}",
+    "no address": "validate: {notify: {email: team}}",
+    "no addresses": "validate: {notify: {email: []}}",
+    "a name with the address": "validate: {notify: {email: 'Team <team@b.example>'}}",
+    "two ways to be told in one": "validate: {notify: {slack: s, channel: c, email: a@b.example}}",
+    "no way to be told": "validate: {notify: {pager: p}}",
     "negative margin": "cutover: {approvers: [a], application_roles: [a], sequence_margin: -1}",
 }
 
