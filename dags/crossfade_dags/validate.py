@@ -17,7 +17,7 @@ cutover the target's rows are compared with the source's through the way back.
 
 Definitions, roles, sequences and large objects, then rows: all of them (`full`), some key ranges, others every night
 (`sample`), or statistics only (`quick`). A difference counts only if it survives the stream. **The task
-`report` has a link to what was found.**
+`report` has a button under *Details* that leads to what was found.**
 """
 
 

@@ -44,7 +44,7 @@ there when the stream has passed. The plan's `validate` says how many sessions r
 serve; load the table again or let `<plan>.validate` repair it; then clear this task. Killed, it goes on where it was.
 """,
     "report": """
-**Puts together what was found: the link above leads to it.** Until it is green there is no cutover.
+**Puts together what was found: the button under *Details* leads to it.** Until it is green there is no cutover.
 
 *When it fails:* its log and its page list what differs, or could not be compared. Put it right and clear the tasks of
 this group that failed.
